@@ -1,0 +1,1 @@
+"""Do it: pods, status, events, quiet and retire, each with its precondition."""

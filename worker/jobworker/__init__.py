@@ -1,0 +1,1 @@
+"""Background jobs on Redis that survive deploys."""
