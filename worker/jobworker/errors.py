@@ -1,0 +1,51 @@
+"""Every error that jobworker raises on purpose, in one tree.
+
+    JobworkerError
+    ├── ConfigurationError      a setting, a flag or an application that cannot work
+    │   └── UnknownJob          a payload names a job that this application does not define
+    ├── MalformedPayload        bytes on a queue that are no Sidekiq job
+    ├── ArgumentsNotJSON        arguments of a job that JSON cannot carry
+    ├── StaleEpoch              this life of the worker has ended as far as Redis knows
+    └── NotHeld                 the job has another holder by now
+
+The docstring of each says what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class JobworkerError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(JobworkerError):
+    """A setting cannot work. The message names the setting and a value that would."""
+
+
+class UnknownJob(ConfigurationError):
+    """A payload names a job that this application does not define.
+
+    Deploy the version that defines it, or delete the payload from the retry or dead set.
+    """
+
+
+class MalformedPayload(JobworkerError):
+    """Bytes on a queue that are not a JSON object with a class and a list of arguments.
+
+    The bytes are kept in the dead set; find the producer that wrote them.
+    """
+
+
+class ArgumentsNotJSON(JobworkerError, TypeError):
+    """Arguments of a job hold something that JSON cannot carry. Pass an id, a string or a number instead."""
+
+
+class StaleEpoch(JobworkerError):
+    """This life of the worker has ended as far as Redis knows: its jobs may have a new holder.
+
+    Nothing was written. Register anew, and let no more effects out for the jobs of the old life.
+    """
+
+
+class NotHeld(JobworkerError):
+    """This worker does not hold the job any more; nothing was written. Stop working on it."""

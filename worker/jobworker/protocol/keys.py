@@ -1,0 +1,117 @@
+"""Names of the keys and channels in Redis, all behind one prefix.
+
+Two vocabularies share a Redis: Sidekiq's own keys, so that Ruby can enqueue for us and Sidekiq's tools can read
+us, and ours, which begin with ``jw:``. With a hash tag as prefix (``{shop}:``) all keys of an application lie in
+one slot of a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of all keys behind ``prefix``, which may be empty."""
+
+    prefix: str = ""
+
+    # ── Sidekiq's ──────────────────────────────────────────────────────────────
+    @property
+    def queues(self) -> str:
+        """SET of the names of all queues that ever had a job."""
+        return f"{self.prefix}queues"
+
+    def queue(self, name: str) -> str:
+        """LIST of payloads: producers push at the head, workers pop at the tail."""
+        return f"{self.prefix}queue:{name}"
+
+    @property
+    def paused(self) -> str:
+        """SET of the names of paused queues."""
+        return f"{self.prefix}paused"
+
+    @property
+    def schedule(self) -> str:
+        """ZSET payload → due time in epoch seconds."""
+        return f"{self.prefix}schedule"
+
+    @property
+    def retry(self) -> str:
+        """ZSET payload → time of the next try in epoch seconds."""
+        return f"{self.prefix}retry"
+
+    @property
+    def dead(self) -> str:
+        """ZSET payload → time of death in epoch seconds."""
+        return f"{self.prefix}dead"
+
+    def stat(self, name: str, day: str = "") -> str:
+        """Counter ``processed`` or ``failed``: of all time, or of a UTC day written YYYY-MM-DD."""
+        return f"{self.prefix}stat:{name}:{day}" if day else f"{self.prefix}stat:{name}"
+
+    def iteration(self, jid: str) -> str:
+        """HASH with Sidekiq's iteration state of a job: ``ex``, ``c``, ``rt``, ``cancelled``."""
+        return f"{self.prefix}it-{jid}"
+
+    # ── ours: workers ──────────────────────────────────────────────────────────
+    @property
+    def workers(self) -> str:
+        """SET of the identities of all registered workers."""
+        return f"{self.prefix}jw:workers"
+
+    def working(self, worker: str) -> str:
+        """HASH number → entry: **the truth about what the worker holds**."""
+        return f"{self.prefix}jw:working:{worker}"
+
+    def checkpoints(self, worker: str) -> str:
+        """HASH number → server time in ms of the last checkpoint of the entry with that number."""
+        return f"{self.prefix}jw:checkpoints:{worker}"
+
+    def quiet(self, worker: str) -> str:
+        """STRING reason, without a TTL: as long as it exists, no job starts on the worker."""
+        return f"{self.prefix}jw:quiet:{worker}"
+
+    def record(self, worker: str) -> str:
+        """HASH that describes one life of a worker; its ``epoch`` fences the lives before."""
+        return f"{self.prefix}jw:worker:{worker}"
+
+    def alive(self, worker: str) -> str:
+        """STRING epoch with a TTL of a few beats."""
+        return f"{self.prefix}jw:alive:{worker}"
+
+    def fleet(self, name: str) -> str:
+        """HASH worker → epoch of all workers of a JobWorker, ``name`` being ``namespace/name``."""
+        return f"{self.prefix}jw:fleet:{name}"
+
+    @property
+    def rescue_lock(self) -> str:
+        """STRING with a TTL: one worker at a time looks for the dead."""
+        return f"{self.prefix}jw:rescue-lock"
+
+    # ── ours: queues and jobs ──────────────────────────────────────────────────
+    def wake(self, queue: str) -> str:
+        """LIST of tokens: each wakes one worker that waits for the queue."""
+        return f"{self.prefix}jw:wake:{queue}"
+
+    def progress(self, jid: str) -> str:
+        """HASH with the counts of an iterating job: ``processed``, ``failed``, ``total``, ``updated_at``."""
+        return f"{self.prefix}jw:progress:{jid}"
+
+    def rows(self, jid: str) -> str:
+        """Bitmap of the row numbers that an iterating job has processed."""
+        return f"{self.prefix}jw:rows:{jid}"
+
+    def errors(self, jid: str) -> str:
+        """HASH row number → JSON array of messages."""
+        return f"{self.prefix}jw:errors:{jid}"
+
+    # ── channels ───────────────────────────────────────────────────────────────
+    def signal(self, worker: str) -> str:
+        """Channel on which a busy worker hears ``quiet`` and ``unquiet``."""
+        return f"{self.prefix}jw:signal:{worker}"
+
+    @property
+    def events(self) -> str:
+        """Channel on which the operator hears ``registered``, ``drained`` and ``gone``, followed by a worker."""
+        return f"{self.prefix}jw:events"

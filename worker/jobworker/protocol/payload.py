@@ -1,0 +1,152 @@
+"""Sidekiq's job payload: the JSON object that lies on a queue.
+
+Unknown fields travel untouched. Times are float seconds up to Sidekiq 7 and integer milliseconds from 8 on; both
+are read, and float seconds are written unless asked otherwise, since Sidekiq 8 reads them as well (Sidekiq's
+``job_util.rb`` and ``job_record.rb``).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NewType
+
+import orjson
+
+from jobworker.errors import ArgumentsNotJSON, MalformedPayload
+
+JobId = NewType("JobId", str)
+TimeFormat = Literal["seconds", "milliseconds"]
+
+_EXCERPT = 80  # characters of a bad payload shown in a message
+_ERROR_MESSAGE = 10_000  # characters; Sidekiq's own bound for error_message
+_OWN_FIELDS = frozenset({"class", "args", "jid", "queue", "retry"})
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A job as it travels.
+
+    ``retry`` is True (25 tries), False (none, not kept) or a number of tries. ``extra`` holds every other field
+    of the JSON object as it was read: retry counts, times, tags, options of features.
+    """
+
+    job_class: str
+    args: Sequence[Any]
+    jid: JobId
+    queue: str = "default"
+    retry: bool | int = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The bytes that lie on a queue.
+
+        Raises:
+            ArgumentsNotJSON: an argument is of a type that JSON cannot carry.
+        """
+        body = {
+            **self.extra,
+            "class": self.job_class,
+            "args": self.args,
+            "jid": self.jid,
+            "queue": self.queue,
+            "retry": self.retry,
+        }
+        try:
+            return orjson.dumps(body, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS)
+        except orjson.JSONEncodeError as error:
+            raise ArgumentsNotJSON(
+                f"{self.job_class}: the arguments cannot be written as JSON ({error}); "
+                "pass ids, strings, numbers, lists or objects with string keys"
+            ) from error
+
+    def with_fields(self, **changes: Any) -> Payload:
+        """A copy with fields of ``extra`` set."""
+        return replace(self, extra={**self.extra, **changes})
+
+    @property
+    def enqueued_at(self) -> float | None:
+        """Epoch seconds at which the job went onto its queue; None for one that never did."""
+        return seconds_of(self.extra.get("enqueued_at"))
+
+    @property
+    def retry_count(self) -> int | None:
+        """0 after the first failure; None before it."""
+        count = self.extra.get("retry_count")
+        return count if isinstance(count, int) else None
+
+
+def new(  # a job's fields are its arguments
+    job_class: str,
+    args: Sequence[Any],
+    *,
+    queue: str,
+    now: float,
+    retry: bool | int = True,
+    time_format: TimeFormat = "seconds",
+) -> Payload:
+    """A job that has never run, with a random jid of 24 hexadecimal digits as Sidekiq's; ``now`` in epoch seconds."""
+    return Payload(
+        job_class=job_class,
+        args=list(args),
+        jid=JobId(secrets.token_hex(12)),
+        queue=queue,
+        retry=retry,
+        extra={"created_at": timestamp(now, time_format)},
+    )
+
+
+def parse(raw: bytes) -> Payload:
+    """Read a payload.
+
+    Raises:
+        MalformedPayload: not JSON, not an object, or without a class name, arguments and jid of the right type.
+    """
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise MalformedPayload(f"the payload is not JSON ({error}): {_excerpt(raw)}") from error
+    if not isinstance(body, dict):
+        raise MalformedPayload(f"the payload is not a JSON object: {_excerpt(raw)}")
+    job_class, args, jid = body.get("class"), body.get("args"), body.get("jid")
+    if not isinstance(job_class, str) or not job_class:
+        raise MalformedPayload(f"the payload has no class name: {_excerpt(raw)}")
+    if not isinstance(args, list):
+        raise MalformedPayload(f"the arguments of {job_class} are not a list: {_excerpt(raw)}")
+    if not isinstance(jid, str) or not jid:
+        raise MalformedPayload(f"{job_class} has no jid: {_excerpt(raw)}")
+    queue, retry = body.get("queue", "default"), body.get("retry", True)
+    if not isinstance(queue, str) or not isinstance(retry, bool | int):
+        raise MalformedPayload(f"queue or retry of {job_class} have a wrong type: {_excerpt(raw)}")
+    extra = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
+    return Payload(job_class=job_class, args=args, jid=JobId(jid), queue=queue, retry=retry, extra=extra)
+
+
+def timestamp(seconds: float, time_format: TimeFormat = "seconds") -> float | int:
+    """``seconds`` since the epoch as Sidekiq ≤ 7 (float seconds) or ≥ 8 (integer milliseconds) writes it."""
+    return float(seconds) if time_format == "seconds" else round(seconds * 1000)
+
+
+def seconds_of(value: object) -> float | None:
+    """Epoch seconds of a time in either format; None for anything that is no time.
+
+    Sidekiq tells them apart by JSON type: an integer is milliseconds, a float is seconds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value / 1000 if isinstance(value, int) else value
+
+
+def error_message(error: BaseException) -> str:
+    """What the payload keeps of an error's text: at most 10,000 characters, as Sidekiq does."""
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001  # a user's __str__ may raise anything; the job must be kept all the same
+        text = f"{type(error).__name__} whose own text raised {type(broken).__name__}"
+    return text.encode("utf-8", "replace").decode("utf-8")[:_ERROR_MESSAGE]
+
+
+def _excerpt(raw: bytes) -> str:
+    shown = raw[:_EXCERPT].decode("utf-8", "backslashreplace")
+    return repr(shown + ("…" if len(raw) > _EXCERPT else ""))

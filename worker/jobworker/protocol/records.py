@@ -1,0 +1,181 @@
+"""Values that the scripts take and answer with: entries of the working set, activity, outcomes.
+
+All of them are frozen; times are named with their unit, and which clock they come from is said where it matters:
+Redis' own clock for everything that is compared across machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, NewType
+
+from jobworker.errors import MalformedPayload
+
+WorkerId = NewType("WorkerId", str)
+Epoch = NewType("Epoch", str)
+Number = NewType("Number", int)
+
+Side = Literal["front", "back"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job that a worker holds: its number in the working set, its queue, when it was taken, its bytes.
+
+    ``taken_ms`` is Redis' clock in milliseconds.
+    """
+
+    number: Number
+    queue: str
+    taken_ms: int
+    payload: bytes
+
+    @classmethod
+    def parse(cls, number: bytes | int, value: bytes) -> Entry:
+        """Read a field of the working set.
+
+        Raises:
+            MalformedPayload: the entry was not written by the take script.
+        """
+        try:
+            head, payload = value.split(b"\n", 1)
+            taken, queue = head.split(b" ", 1)
+            return cls(Number(int(number)), queue.decode(), int(taken), payload)
+        except ValueError as error:
+            raise MalformedPayload(f"entry {number!r} of a working set is not one of take's: {value[:80]!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a take brought. ``quiet`` is the reason where the worker is quiet, and then there are no entries."""
+
+    entries: tuple[Entry, ...] = ()
+    quiet: str | None = None
+
+
+class Outcome(Enum):
+    """How a job ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    """It raised, and is kept nowhere (``retry: false``)."""
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a held job. ``score`` (epoch seconds) and ``payload`` are for the retry and dead set."""
+
+    number: Number
+    outcome: Outcome = Outcome.OK
+    score: float = 0.0
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A held job that goes back to its queue; ``front`` is where it would be taken next."""
+
+    number: Number
+    queue: str
+    payload: bytes
+    side: Side = "front"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishAnswer:
+    """``lost`` are numbers that were not held any more: somebody else has those jobs."""
+
+    lost: tuple[Number, ...] = ()
+    taken: Taken = Taken()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an iterating job adds to its progress since the last checkpoint, and its totals.
+
+    ``rows`` are the numbers of rows processed since then (failed ones included), ``errors`` all messages by row.
+    """
+
+    processed: int = 0
+    failed: int = 0
+    total: int | None = None
+    rows: tuple[int, ...] = ()
+    errors: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A cursor to go on from. ``cursor`` is JSON; ``executions`` counts runs of the job, this one included."""
+
+    cursor: bytes
+    executions: int
+    run_seconds: float
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IterationState:
+    """Where an iterating job stands: None as cursor if it never wrote one. Sidekiq's ``it-<jid>``."""
+
+    cursor: bytes | None = None
+    executions: int = 0
+    run_seconds: float = 0.0
+    cancelled: bool = False
+
+
+class DrainAnswer(Enum):
+    """What ``confirm_drained`` found."""
+
+    DRAINED = "DRAINED"
+    CHECKPOINTED = "CHECKPOINTED"
+    """It holds jobs, and each has a checkpoint that is young enough."""
+    HELD = "HELD"
+    RUNNING = "RUNNING"
+    """Redis knows of no job, but the worker's last beat counted some."""
+    REQUIETED = "REQUIETED"
+    """The fact had been lost and was set again: the wait begins anew."""
+    MOVED = "MOVED"
+    """Another life of the worker than the one that was looked at."""
+
+
+class RescueAnswer(Enum):
+    """What ``rescue`` did."""
+
+    OK = "OK"
+    ALIVE = "ALIVE"
+    """The worker lives; nothing was moved."""
+    MOVED = "MOVED"
+    """A new life has begun since; nothing was moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A worker as Redis sees it at one moment. ``epoch`` is None if it never registered or is gone.
+
+    ``held`` counts entries of the working set, ``running`` is the process's own count from its last beat.
+    ``beat_age_seconds`` and ``checkpoint_age_seconds`` are by Redis' clock; the latter is the age of the oldest
+    checkpoint among the held jobs, None where a held job has none (0 when nothing is held).
+    """
+
+    worker: WorkerId
+    epoch: Epoch | None
+    alive: bool
+    held: int
+    quiet: str | None
+    beat_age_seconds: float | None
+    running: int
+    concurrency: int
+    checkpoint_age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """A queue as Redis sees it: ``depth`` jobs, the oldest ``latency_seconds`` old (0 when empty)."""
+
+    name: str
+    depth: int
+    latency_seconds: float
+    paused: bool

@@ -1,0 +1,268 @@
+"""The atomic steps, as methods. One call is one script in Redis, and one crossing of the network.
+
+Sources lie in ``lua/``, each with its keys, arguments and the race that it settles. A first call after Redis was
+restarted answers NOSCRIPT; the source is then sent once. Nothing here retries anything else: before a job is
+acknowledged nothing may be assumed, and whether to ask again is the caller's to decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any, cast
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from jobworker.errors import NotHeld, StaleEpoch
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.records import (
+    Checkpoint,
+    DrainAnswer,
+    Entry,
+    Epoch,
+    FinishAnswer,
+    Finished,
+    GivenBack,
+    IterationState,
+    Number,
+    Taken,
+    WorkerId,
+)
+
+STATE_SECONDS = 30 * 24 * 3600  # how long a checkpoint and its progress live after the last write; Sidekiq's 30 days
+_DAY_COUNTER_SECONDS = 5 * 365 * 24 * 3600  # Sidekiq keeps its counters of a day for five years
+DEAD_SECONDS = 180 * 24 * 3600  # Sidekiq's bounds of the dead set
+DEAD_JOBS = 10_000
+
+
+class Script:
+    """A Lua source with its digest."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.source = _source(name)
+        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, redis: Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run it; the source travels only when Redis does not know it."""
+        try:
+            return await redis.evalsha(self.digest, len(keys), *keys, *args)
+        except NoScriptError:
+            return await redis.eval(self.source, len(keys), *keys, *args)
+
+
+def _source(name: str) -> str:
+    text = (resources.files("jobworker.protocol") / "lua" / f"{name}.lua").read_text("utf-8")
+    return re.sub(r"^-- #include (\w+)$", lambda match: _source(match[1]), text, flags=re.MULTILINE)
+
+
+REGISTER, BEAT, DEREGISTER = Script("register"), Script("beat"), Script("deregister")
+TAKE, FINISH, GIVE_BACK, CHECKPOINT = Script("take"), Script("finish"), Script("give_back"), Script("checkpoint")
+QUIET, UNQUIET, RETIRE = Script("quiet"), Script("unquiet"), Script("retire")
+CONFIRM_DRAINED, RESCUE, ACTIVITY = Script("confirm_drained"), Script("rescue"), Script("activity")
+ENQUEUE, PROMOTE = Script("enqueue"), Script("promote")
+
+
+class WorkerScripts:
+    """What one life of one worker may do. Every method but `register` raises StaleEpoch when that life has ended."""
+
+    def __init__(self, redis: Redis, keys: Keys, worker: WorkerId, epoch: Epoch, fleet: str) -> None:
+        self.worker = worker
+        self.epoch = epoch
+        self.fleet = fleet
+        self._redis = redis
+        self._keys = keys
+        self._record = keys.record(worker)
+        self._working = keys.working(worker)
+        self._quiet = keys.quiet(worker)
+        self._checkpoints = keys.checkpoints(worker)
+        self._alive = keys.alive(worker)
+
+    async def register(self, ttl_seconds: float, fields: Mapping[str, str | int | float]) -> str | bool | None:
+        """Begin this life. False if the life before still holds jobs: rescue them and call again.
+
+        Otherwise the reason if the worker shall be quiet, or None.
+        """
+        keys = [self._record, self._alive, self._working, self._keys.workers, self._quiet, self._keys.fleet(self.fleet)]
+        args = [self.epoch, _ms(ttl_seconds), self.worker, self._keys.events, *_flat(fields)]
+        status, *rest = await REGISTER(self._redis, keys, args)
+        return False if status == b"HELD" else _text(rest[0])
+
+    async def beat(self, ttl_seconds: float, running: int, fields: Mapping[str, str | int | float]) -> str | None:
+        """Say that this life goes on and runs so many jobs. The reason if the worker shall be quiet, or None."""
+        keys = [self._record, self._alive, self._quiet, self._working]
+        args = [self.epoch, _ms(ttl_seconds), self.worker, self._keys.events, running, *_flat(fields)]
+        answer = await BEAT(self._redis, keys, args)
+        _refuse(answer)
+        return _text(answer[1])
+
+    async def deregister(self) -> bool:
+        """End this life cleanly. False if jobs are still held: the record stays for a rescue."""
+        keys = [
+            self._record, self._alive, self._working, self._checkpoints,
+            self._keys.workers, self._keys.fleet(self.fleet),
+        ]  # fmt: skip
+        answer = await DEREGISTER(self._redis, keys, [self.epoch, self.worker, self._keys.events])
+        _refuse(answer)
+        return bool(answer[0] == b"OK")
+
+    async def take(self, queues: Sequence[str], count: int, number: int) -> Taken:
+        """Take up to ``count`` jobs in the order of ``queues``; they are numbered from ``number`` on."""
+        keys = [self._record, self._working, self._quiet, self._keys.paused, *map(self._keys.queue, queues)]
+        answer = await TAKE(self._redis, keys, [self.epoch, count, number, *queues])
+        _refuse(answer)
+        if answer[0] == b"QUIET":
+            return Taken(quiet=_text(answer[1]))
+        return Taken(_entries(answer[1], queues, number))
+
+    async def finish(
+        self, finished: Sequence[Finished], queues: Sequence[str] = (), count: int = 0, number: int = 0
+    ) -> FinishAnswer:
+        """End jobs and take up to ``count`` next ones in the same step."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        stat = self._keys.stat
+        keys = [
+            self._record, self._working, self._checkpoints, self._quiet, self._keys.paused,
+            stat("processed"), stat("processed", day), stat("failed"), stat("failed", day),
+            self._keys.retry, self._keys.dead, *map(self._keys.queue, queues),
+        ]  # fmt: skip
+        args: list[Any] = [self.epoch, _DAY_COUNTER_SECONDS, time.time() - DEAD_SECONDS, DEAD_JOBS, len(finished)]
+        for job in finished:
+            args += [job.number, job.outcome.value, job.score, job.payload]
+        answer = await FINISH(self._redis, keys, [*args, count, number, *queues])
+        _refuse(answer)
+        lost = tuple(Number(int(number)) for number in answer[1])
+        if answer[0] == b"QUIET":
+            return FinishAnswer(lost, Taken(quiet=_text(answer[2])))
+        return FinishAnswer(lost, Taken(_entries(answer[2], queues, number)))
+
+    async def give_back(self, jobs: Sequence[GivenBack]) -> tuple[Number, ...]:
+        """Put held jobs back on their queues without counting a retry. Returns the numbers that were not held."""
+        queues = sorted({job.queue for job in jobs})
+        keys = [self._record, self._working, self._checkpoints, *_queues_and_wakes(self._keys, queues)]
+        args: list[Any] = [self.epoch]
+        # The newest first, so that of several at the front the oldest is taken next.
+        for job in sorted(jobs, key=lambda job: -job.number):
+            args += [job.number, queues.index(job.queue) + 1, job.side, job.payload]
+        answer = await GIVE_BACK(self._redis, keys, args)
+        _refuse(answer)
+        return tuple(Number(int(number)) for number in answer[1])
+
+    async def checkpoint(self, number: Number, jid: str, state: Checkpoint, state_seconds: int = STATE_SECONDS) -> bool:
+        """Write where the job stands. True if somebody cancelled it meanwhile.
+
+        Raises:
+            NotHeld: the job has another holder by now.
+        """
+        keys = [
+            self._record, self._working, self._checkpoints, self._keys.iteration(jid),
+            self._keys.progress(jid), self._keys.rows(jid), self._keys.errors(jid),
+        ]  # fmt: skip
+        args: list[Any] = [self.epoch, number, state_seconds, state.cursor, state.executions, state.run_seconds]
+        progress = state.progress
+        if progress is None:
+            args += [0, 0]
+        else:
+            counts: dict[str, int] = {"processed": progress.processed, "failed": progress.failed}
+            if progress.total is not None:
+                counts["total"] = progress.total
+            args += [len(counts), *_flat(counts), len(progress.rows), *progress.rows]
+            for row, messages in progress.errors:
+                args += [row, orjson.dumps(messages)]
+        answer = await CHECKPOINT(self._redis, keys, args)
+        _refuse(answer)
+        if answer[0] == b"NOT_HELD":
+            raise NotHeld(f"job {jid} has another holder by now; this worker {self.worker} stops working on it")
+        return answer[1] is not None
+
+
+class FleetScripts:
+    """What may be done to workers from outside: by the operator, by a person."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.redis = redis
+        self.keys = keys
+
+    async def quiet(self, worker: WorkerId, reason: str) -> int:
+        """From here on no job starts on the worker. Returns how many it holds."""
+        keys = [self.keys.quiet(worker), self.keys.working(worker)]
+        return int(await QUIET(self.redis, keys, [reason, self.keys.signal(worker)]))
+
+    async def unquiet(self, worker: WorkerId) -> int:
+        """Let the worker take jobs again. Returns how many it holds."""
+        keys = [self.keys.quiet(worker), self.keys.working(worker)]
+        return int(await UNQUIET(self.redis, keys, [self.keys.signal(worker)]))
+
+    async def retire(self, worker: WorkerId, reason: str) -> int:
+        """Quiet the worker if it holds nothing and return 0; else change nothing and return how many it holds."""
+        keys = [self.keys.quiet(worker), self.keys.working(worker)]
+        _, held = await RETIRE(self.redis, keys, [reason, self.keys.signal(worker)])
+        return int(held)
+
+    async def confirm_drained(
+        self, worker: WorkerId, reason: str, epoch: Epoch | None, checkpoint_max_age_seconds: float | None = None
+    ) -> DrainAnswer:
+        """May the worker's pod be deleted now? ``epoch``: the life that was looked at, None if it never registered."""
+        keys = [
+            self.keys.quiet(worker), self.keys.working(worker),
+            self.keys.checkpoints(worker), self.keys.record(worker),
+        ]  # fmt: skip
+        age = "" if checkpoint_max_age_seconds is None else _ms(checkpoint_max_age_seconds)
+        status, _ = await CONFIRM_DRAINED(self.redis, keys, [reason, self.keys.signal(worker), epoch or "", age])
+        return DrainAnswer(status.decode())
+
+    async def enqueue(self, queue: str, payloads: Sequence[bytes]) -> int:
+        """Push payloads of one queue. Returns the queue's depth after it."""
+        keys = [self.keys.queues, self.keys.queue(queue), self.keys.wake(queue)]
+        return int(await ENQUEUE(self.redis, keys, [queue, *payloads]))
+
+    async def held(self, worker: WorkerId) -> tuple[Entry, ...]:
+        """What the worker holds, the oldest first."""
+        raw = await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(self.keys.working(worker)))
+        return tuple(sorted((Entry.parse(n, v) for n, v in raw.items()), key=lambda entry: entry.number))
+
+    async def iteration_state(self, jid: str) -> IterationState:
+        """Where an iterating job stands. A state without a cursor (cancelled before its first run) is tolerated."""
+        raw = await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(self.keys.iteration(jid)))
+        return IterationState(
+            cursor=raw.get(b"c"),
+            executions=int(raw.get(b"ex", b"0")),
+            run_seconds=float(raw.get(b"rt", b"0")),
+            cancelled=b"cancelled" in raw,
+        )
+
+
+def _entries(answer: Sequence[Any], queues: Sequence[str], number: int) -> tuple[Entry, ...]:
+    # The time taken is Redis' business in the working set; the worker that just took the job has no use for it.
+    entries = []
+    for place, payloads in zip(answer[::2], answer[1::2], strict=True):
+        for payload in payloads:
+            entries.append(Entry(Number(number), queues[place], 0, payload))
+            number += 1
+    return tuple(entries)
+
+
+def _queues_and_wakes(keys: Keys, queues: Iterable[str]) -> list[str]:
+    return [name for queue in queues for name in (keys.queue(queue), keys.wake(queue))]
+
+
+def _refuse(answer: Sequence[Any]) -> None:
+    if answer[0] == b"STALE":
+        raise StaleEpoch("this life of the worker has ended as far as Redis knows; its jobs may have a new holder")
+
+
+def _flat(fields: Mapping[str, str | int | float]) -> list[str | int | float]:
+    return [part for pair in fields.items() for part in pair]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
