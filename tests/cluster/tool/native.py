@@ -1,0 +1,264 @@
+"""A cluster of plain processes, for machines with root and no Docker daemon.
+
+Real etcd, API server, kubelet and containers, in namespaces and cgroups of the cluster's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.cluster.tool import bootstrap, cgroups, controlplane, images, network, node, processes
+from tests.cluster.tool.certificates import issue_control_plane
+from tests.cluster.tool.errors import ClusterError
+from tests.cluster.tool.layout import Layout, NodeLayout
+from tests.cluster.tool.provider import ComponentStatus, Provider, Status
+from tests.cluster.tool.waiting import answers, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cluster.tool.progress import Progress
+
+STATE_ROOT = Path("/var/lib/jobworker-clusters")
+
+
+def state_root() -> Path:
+    """Where the clusters' folders are: JOBWORKER_STATE, or a fixed place that every checkout shares."""
+    return Path(os.environ.get("JOBWORKER_STATE") or STATE_ROOT)
+
+
+class NativeProvider(Provider):
+    """One cluster of plain processes."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self.layout = Layout(name, state_root())
+        self._progress = progress
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.layout.kubeconfig
+
+    # ── up and down ──────────────────────────────────────────────────────────
+
+    def up(self) -> None:
+        _require_root()
+        with self._lock():
+            status = self.status()
+            if status.healthy:
+                return
+            if status.exists:
+                with self._progress.step("clear what is left of a cluster that died"):
+                    self._clear()
+            self._refuse_taken_addresses()
+            try:
+                self._start()
+            except BaseException:
+                self._progress.note(f"logs are kept in {self.layout.logs} until the next up or down")
+                cgroups.kill(self.layout.cgroup)
+                raise
+
+    def _start(self) -> None:
+        layout, step = self.layout, self._progress.step
+        first = layout.node(1)
+        with step("find programs"):
+            programs = bootstrap.kubernetes_programs()
+            pause = images.pause_archive()
+        with step("make namespaces, network and certificates"):
+            cgroups.make(layout.daemons_cgroup)
+            layout.folder.mkdir(parents=True, exist_ok=True)
+            namespaces = network.open_namespaces(layout)
+            network.connect(layout, namespaces)
+            issue_control_plane(layout)
+        with step("start etcd, API server and containerd"):
+            controlplane.start_api_server(layout, namespaces, programs)
+            node.start_containerd(layout, namespaces, first)
+            node.wait_for_containerd(layout, first)
+            node.import_image(first, pause)
+            controlplane.wait_for_api_server(layout)
+        with step("start controllers, DNS and the node"):
+            controlplane.start_controllers(layout, namespaces, programs)
+            node.start_kubelet(layout, namespaces, first, programs)
+            self._wait_for_node(first)
+            controlplane.wait_for_dns(layout)
+            self._wait_for_service_account()
+
+    def down(self) -> None:
+        _require_root()
+        with self._lock(), self._progress.step(f"take down cluster {self.layout.name}"):
+            self._clear()
+        self.layout.lock.unlink(missing_ok=True)
+        # The last cluster takes the root folder along; it stays while there is another.
+        with contextlib.suppress(OSError):
+            self.layout.state_root.rmdir()
+
+    def _clear(self) -> None:
+        layout = self.layout
+        cgroups.kill(layout.cgroup)
+        for record in processes.read_records(layout.processes).values():
+            # A process that died between its start and its cgroup is found by its record.
+            if record.alive:
+                record.signal(signal.SIGKILL)
+        network.remove_link(layout)
+        cgroups.remove(layout.cgroup)
+        _remove_folder(layout.folder)
+
+    def _refuse_taken_addresses(self) -> None:
+        for folder in self.layout.state_root.iterdir():
+            if folder.is_dir() and Layout(folder.name, folder.parent).slot == self.layout.slot:
+                raise ClusterError(
+                    f"clusters {folder.name} and {self.layout.name} would get the same addresses: use another name"
+                )
+
+    # ── status ───────────────────────────────────────────────────────────────
+
+    def status(self) -> Status:
+        layout = self.layout
+        components = tuple(
+            ComponentStatus(record.component, record.pid, alive=record.alive, log=Path(record.log))
+            for record in processes.read_records(layout.processes).values()
+        )
+        exists = layout.folder.exists() or bool(cgroups.members(layout.cgroup))
+        complete = {"etcd", controlplane.API_SERVER, "kubelet-1"} <= {component.name for component in components}
+        running = bool(components) and all(component.alive for component in components) and complete
+        healthy = running and answers(f"{layout.api_url}/readyz", layout)
+        return Status(layout.name, exists=exists, healthy=healthy, components=components, kubeconfig=layout.kubeconfig)
+
+    # ── images ───────────────────────────────────────────────────────────────
+
+    def build_images(self) -> list[Path]:
+        return images.build_all(self._progress)
+
+    def load_image(self, image: str) -> None:
+        archive = images.archive_of(image)
+        with self._progress.step(f"load {image}"), ThreadPoolExecutor() as pool:
+            for loading in [pool.submit(node.import_image, member, archive) for member in self._nodes()]:
+                loading.result()
+
+    # ── nodes ────────────────────────────────────────────────────────────────
+
+    def add_node(self) -> str:
+        _require_root()
+        layout = self.layout
+        with self._lock():
+            namespaces = network.find_namespaces(layout)
+            existing = self._nodes()
+            added = layout.node(max(member.number for member in existing) + 1)
+            with self._progress.step(f"add {added.name}"):
+                network.add_node_address(layout, namespaces, added)
+                node.start_containerd(layout, namespaces, added)
+                node.wait_for_containerd(layout, added)
+                self._copy_images(existing[0], added)
+                node.start_kubelet(layout, namespaces, added, bootstrap.kubernetes_programs())
+                self._wait_for_node(added)
+        return added.name
+
+    def stop_node(self, name: str) -> None:
+        """SIGSTOP: to the control plane the node is lost, while its containers run on, as on a node cut off."""
+        self._signal_kubelet(name, signal.SIGSTOP)
+
+    def resume_node(self, name: str) -> None:
+        self._signal_kubelet(name, signal.SIGCONT)
+
+    def kill_node(self, name: str) -> None:
+        """SIGKILL to kubelet, containerd and every container of a node, as when its power fails."""
+        member = self._node_named(name)
+        records = processes.read_records(self.layout.processes)
+        for component in (node.kubelet_component(member), node.containerd_component(member)):
+            if records[component].alive:
+                records[component].signal(signal.SIGKILL)
+            (self.layout.processes / f"{component}.json").unlink()
+        cgroups.kill(member.cgroup)
+
+    def _signal_kubelet(self, name: str, number: signal.Signals) -> None:
+        component = node.kubelet_component(self._node_named(name))
+        processes.read_records(self.layout.processes)[component].signal(number)
+
+    def _nodes(self) -> list[NodeLayout]:
+        records = processes.read_records(self.layout.processes)
+        numbers = (int(component.rpartition("-")[2]) for component in records if component.startswith("kubelet-"))
+        if found := [self.layout.node(number) for number in sorted(numbers)]:
+            return found
+        raise ClusterError(f"cluster {self.layout.name} is not up: run `python -m tests.cluster.tool up` first")
+
+    def _node_named(self, name: str) -> NodeLayout:
+        for member in self._nodes():
+            if name in {member.name, str(member.number)}:
+                return member
+        names = ", ".join(member.name for member in self._nodes())
+        raise ClusterError(f"cluster {self.layout.name} has no node {name!r}; it has {names}")
+
+    def _copy_images(self, source: NodeLayout, target: NodeLayout) -> None:
+        """Give a new node what the first one has: images are never pulled here."""
+        listing = ["ctr", "--address", str(source.containerd_socket), "--namespace", "k8s.io", "image", "list", "--quiet"]
+        names = [name for name in processes.run(listing).split() if not name.startswith("sha256:")]
+        archive = target.folder / "images.tar"
+        processes.run([*listing[:5], "image", "export", str(archive), *names])
+        node.import_image(target, archive)
+        archive.unlink()
+
+    # ── waiting ──────────────────────────────────────────────────────────────
+
+    def kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run kubectl on this cluster and return what it printed and its exit code."""
+        program = bootstrap.kubernetes_programs() / "kubectl"
+        command = [str(program), f"--kubeconfig={self.kubeconfig}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def _wait_for_node(self, member: NodeLayout) -> None:
+        component = node.kubelet_component(member)
+        record = processes.read_records(self.layout.processes)[component]
+
+        def ready() -> bool:
+            shown = self.kubectl("get", "node", member.name, "--output=json")
+            if shown.returncode != 0:
+                return False
+            conditions = json.loads(shown.stdout)["status"].get("conditions", [])
+            return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+        wait_until(
+            ready,
+            component,
+            "did not make its node Ready",
+            log=self.layout.logs / f"{component}.log",
+            seconds=controlplane.START_SECONDS,
+            alive=lambda: record.alive,
+        )
+
+    def _wait_for_service_account(self) -> None:
+        # Pods are refused until the controller manager has made it.
+        wait_until(
+            lambda: self.kubectl("get", "serviceaccount", "default").returncode == 0,
+            "kube-controller-manager",
+            "did not make the default service account",
+            log=self.layout.logs / "kube-controller-manager.log",
+            seconds=controlplane.START_SECONDS,
+        )
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One command at a time changes a cluster."""
+        self.layout.state_root.mkdir(parents=True, exist_ok=True)
+        with self.layout.lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise ClusterError("a cluster without Docker needs root: run this with sudo, or start Docker and use --provider kind")
+
+
+def _remove_folder(folder: Path) -> None:
+    # Mounts were in the cluster's own namespace and went with its last process; none can be below the folder.
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise ClusterError(f"{folder} could not be removed; is something mounted below it? See `findmnt | grep {folder}`")
