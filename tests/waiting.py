@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 _PERIOD = 0.02  # seconds between two looks
 
 
-async def wait_until(condition: Callable[[], T | Awaitable[T]], seconds: float = 10, what: str = "") -> T:
+@overload
+async def wait_until(condition: Callable[[], Coroutine[Any, Any, T]], seconds: float = ..., what: str = ...) -> T: ...
+@overload
+async def wait_until(condition: Callable[[], T], seconds: float = ..., what: str = ...) -> T: ...
+async def wait_until(condition: Callable[[], Any], seconds: float = 10, what: str = "") -> Any:
     """The first true answer of ``condition``.
 
     Raises:
@@ -22,7 +26,7 @@ async def wait_until(condition: Callable[[], T | Awaitable[T]], seconds: float =
     deadline = time.monotonic() + seconds
     while True:
         answer = condition()
-        value: T = await answer if inspect.isawaitable(answer) else answer
+        value = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if time.monotonic() > deadline:

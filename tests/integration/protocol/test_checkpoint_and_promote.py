@@ -1,0 +1,83 @@
+"""Cursor and progress are written only by the holder; due jobs move to their queue in one step."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.reading import job_progress, queue_depths
+from jobworker.protocol.records import Checkpoint, Number, Progress
+from jobworker.protocol.scripts import PROMOTE, FleetScripts
+from tests.integration.protocol.conftest import Birth
+
+
+async def test_a_checkpoint_can_be_read_back_with_its_progress(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"x"])
+    await worker.take(["default"], 1, 1)
+    errors = ((2, ("already registered", "no such department")),)
+    progress = Progress(processed=2, failed=1, total=5, rows=(1, 2), errors=errors)
+    assert await worker.checkpoint(Number(1), "jid", Checkpoint(b"[3]", 2, 1.5, progress)) is False
+    state = await outside.iteration_state("jid")
+    assert (state.cursor, state.executions, state.run_seconds, state.cancelled) == (b"[3]", 2, 1.5, False)
+    known = await job_progress(redis, keys, "jid")
+    assert known is not None
+    assert (known.processed, known.failed, known.total) == (2, 1, 5)
+    assert known.errors == {2: ("already registered", "no such department")}
+    assert [await redis.getbit(keys.rows("jid"), row) for row in range(4)] == [0, 1, 1, 0]
+
+
+async def test_everything_that_a_checkpoint_writes_has_an_end(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"x"])
+    await worker.take(["default"], 1, 1)
+    progress = Progress(1, 1, None, (1,), ((1, ("bad",)),))
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"1", 1, 0.0, progress), state_seconds=1000)
+    for key in (keys.iteration("jid"), keys.progress("jid"), keys.rows("jid"), keys.errors("jid")):
+        assert 0 < await redis.ttl(key) <= 1000, key
+
+
+async def test_a_cancelled_job_hears_of_it_at_its_next_checkpoint(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"x"])
+    await worker.take(["default"], 1, 1)
+    await redis.hsetnx(keys.iteration("jid"), "cancelled", "1700000000")
+    assert await worker.checkpoint(Number(1), "jid", Checkpoint(b"1", 1, 0.0)) is True
+
+
+async def test_a_state_without_a_cursor_is_one_that_never_began(
+    redis: Redis, keys: Keys, outside: FleetScripts
+) -> None:
+    await redis.hset(keys.iteration("jid"), "cancelled", "1700000000")
+    state = await outside.iteration_state("jid")
+    assert (state.cursor, state.executions, state.cancelled) == (None, 0, True)
+
+
+async def test_two_schedulers_move_a_due_job_once(redis: Redis, keys: Keys) -> None:
+    await redis.zadd(keys.schedule, {b"due": 1.0})
+    names = [keys.schedule, keys.queues, keys.queue("default"), keys.wake("default")]
+    args = [b"due", 1, "default", b"payload"]
+    assert sorted(await asyncio.gather(PROMOTE(redis, names, args), PROMOTE(redis, names, args))) == [0, 1]
+    assert await redis.lrange(keys.queue("default"), 0, -1) == [b"payload"]
+    assert await redis.smembers(keys.queues) == {b"default"}
+
+
+async def test_depth_and_latency_of_queues(redis: Redis, keys: Keys, outside: FleetScripts) -> None:
+    await outside.enqueue(
+        "old", [b'{"class":"A","args":[],"jid":"1","enqueued_at":1.5}', b'{"class":"A","args":[],"jid":"2"}']
+    )
+    await outside.enqueue("junk", [b"not json"])
+    await redis.sadd(keys.paused, "junk")
+    old, junk, empty = await queue_depths(redis, keys, ["old", "junk", "empty"])
+    assert (old.depth, old.paused) == (2, False)
+    assert old.latency_seconds > 1_000_000
+    assert (junk.depth, junk.latency_seconds, junk.paused) == (1, 0.0, True)
+    assert (empty.depth, empty.latency_seconds) == (0, 0.0)
