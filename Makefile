@@ -1,0 +1,49 @@
+# Every target does its own set-up: scripts/bootstrap installs what is missing and is instant when nothing is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+SOURCES := worker/jobworker operator/jobworker_operator examples tests scripts
+
+.PHONY: help bootstrap check test demo demo-down images lock format clean \
+        bootstrap-python bootstrap-redis bootstrap-cluster
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bootstrap: bootstrap-python bootstrap-redis bootstrap-cluster ## install everything that the other targets need
+
+bootstrap-python bootstrap-redis bootstrap-cluster:
+	@scripts/bootstrap $(@:bootstrap-%=%)
+
+check: bootstrap-python ## format, lint, types, walls, unit and component tests (under a minute)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q tests/unit tests/component
+
+test: check bootstrap-redis bootstrap-cluster ## everything that CI runs: check, then real Redis, real processes, a real cluster
+	$(BIN)/pytest -q tests/integration
+	$(BIN)/pytest -q tests/cluster
+
+demo: bootstrap-python bootstrap-cluster ## a cluster, an import, a rollout in the middle of it, and the numbers
+	@$(BIN)/python -m examples.demo up
+
+demo-down: bootstrap-python ## remove all that the demo left running
+	@$(BIN)/python -m examples.demo down
+
+images: bootstrap-python bootstrap-cluster ## build the container images
+	$(BIN)/python -m tests.cluster.tool build-images
+
+format: bootstrap-python ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: bootstrap-python ## pin the newest allowed versions with their hashes
+	cd requirements && for name in worker operator examples dev; do \
+	  uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command "make lock" $$name.in -o $$name.txt; done
+
+clean: ## remove what tools left in the checkout
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,92 @@
+"""One cluster for all cluster tests, with the operator installed by its chart; a namespace for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.cluster.platform import OPERATOR_NAMESPACE, Platform, Shop
+from tests.cluster.tool.cluster import Cluster
+from tests.cluster.tool.errors import ClusterError
+from tests.cluster.tool.progress import Progress
+
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/cluster/" in str(item.path):
+            item.add_marker(pytest.mark.cluster)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Platform]:
+    """A cluster with the project's images. JOBWORKER_KEEP_CLUSTER=1 leaves it up for the next run."""
+    name = os.environ.get("JOBWORKER_TEST_CLUSTER", "test")
+    running = Cluster(name, progress=Progress())
+    try:
+        running.up(images=True)
+    except ClusterError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no cluster here: {error}")
+    platform = Platform(running)
+    try:
+        yield platform
+    finally:
+        platform.close()
+        if not os.environ.get("JOBWORKER_KEEP_CLUSTER"):
+            running.down()
+
+
+@pytest.fixture(scope="session")
+def platform(cluster: Platform) -> Platform:
+    """The cluster with the operator installed."""
+    cluster.install_operator()
+    return cluster
+
+
+@pytest.fixture
+def shop(platform: Platform, request: pytest.FixtureRequest) -> Iterator[Shop]:
+    """A namespace of the test's own with a Redis in it."""
+    opened = Shop(platform, f"shop-{next(_numbers)}")
+    try:
+        yield opened
+    finally:
+        failed = getattr(request.node, "rep_call", None)
+        if failed is not None and failed.failed:
+            _tell(platform, opened)
+        opened.close()
+
+
+@pytest.fixture
+def shop_redis(shop: Shop) -> Iterator[redis.Redis]:
+    """The shop's Redis, reached from outside of the cluster."""
+    with shop.open() as client:
+        yield client
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.when == "call":
+        item.rep_call = report  # type: ignore[attr-defined]
+
+
+def _tell(platform: Platform, shop: Shop) -> None:
+    """What a person would look at first; pytest shows it with the failure."""
+    for arguments in (
+        ("get", "jobworkers,pods", "-n", shop.namespace, "-o", "wide"),
+        ("describe", "jobworkers", "-n", shop.namespace),
+        ("get", "events", "-n", shop.namespace, "--sort-by=.lastTimestamp"),
+        ("logs", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=jobworker", "--tail=60"),
+    ):
+        print(f"--- kubectl {' '.join(arguments)}")  # noqa: T201
+        print(platform.kubectl(*arguments).stdout[-6000:])  # noqa: T201
