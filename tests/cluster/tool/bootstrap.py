@@ -25,7 +25,9 @@ def kubernetes_programs() -> Path:
     """
     folder = where("kubernetes")
     if not (folder / "coredns").exists():
-        raise MissingProgramError("Kubernetes is not built yet: run `scripts/bootstrap cluster` (about 4 minutes, once)")
+        raise MissingProgramError(
+            "Kubernetes is not built yet: run `scripts/bootstrap cluster` (about 4 minutes, once)"
+        )
     return folder
 
 

@@ -17,23 +17,14 @@ KILL_TIMEOUT_SECONDS = 20.0
 
 
 def hierarchies() -> list[Path]:
-    """Mount points of the cgroup trees to make cgroups in: all of v1, or the one of v2."""
-    first_version: list[Path] = []
-    second_version: list[Path] = []
+    """Mount points of the cgroup trees: those of v1, the one of v2, or both on a machine in between."""
+    mounts: list[Path] = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         mount, _, source = line.partition(" - ")
         kind = source.split()[0]
-        mount_point = Path(mount.split()[4])
-        if kind == "cgroup":
-            first_version.append(mount_point)
-        elif kind == "cgroup2":
-            second_version.append(mount_point)
-    return first_version or second_version
-
-
-def is_second_version() -> bool:
-    """Whether this machine has one unified tree."""
-    return any((mount / "cgroup.controllers").exists() for mount in hierarchies())
+        if kind in {"cgroup", "cgroup2"}:
+            mounts.append(Path(mount.split()[4]))
+    return mounts
 
 
 def make(path: str) -> None:
@@ -46,16 +37,19 @@ def make(path: str) -> None:
             cgroup.mkdir(exist_ok=True)
             # A v1 cpuset starts empty and then takes no process.
             for setting in ("cpuset.cpus", "cpuset.mems"):
-                if not is_second_version() and (cgroup / setting).exists():
+                if not _is_second_version(parent) and (cgroup / setting).exists():
                     (cgroup / setting).write_text((parent / setting).read_text())
             parent = cgroup
 
 
+def _is_second_version(cgroup: Path) -> bool:
+    return (cgroup / "cgroup.controllers").exists()
+
+
 def _delegate_controllers(parent: Path) -> None:
-    available = parent / "cgroup.controllers"
-    if available.exists():
-        wanted = " ".join(f"+{controller}" for controller in available.read_text().split())
-        (parent / "cgroup.subtree_control").write_text(wanted)
+    if _is_second_version(parent):
+        available = (parent / "cgroup.controllers").read_text().split()
+        (parent / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in available))
 
 
 def procs_files(path: str) -> list[Path]:

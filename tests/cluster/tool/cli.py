@@ -77,9 +77,8 @@ def load_image(cluster: Cluster, images: Sequence[str]) -> None:
     """Load images: tags of the project (jobworker:dev, …), archives, or `all`."""
     if list(images) == ["all"]:
         cluster.load_images()
-        return
-    for image in images:
-        cluster.load_image(image)
+    else:
+        cluster.load_image(*images)
 
 
 @cli.command("build-images")
@@ -145,7 +144,7 @@ def helm(cluster: Cluster, arguments: Sequence[str]) -> None:
 
 def _become(command: Sequence[str]) -> None:
     """Run a program in place of this one: its terminal, its signals, its exit code."""
-    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+    os.execvp(command[0], list(command))  # noqa: S606 - no shell is wanted
 
 
 def _show(shown: Status) -> None:
@@ -166,6 +165,6 @@ def main() -> None:
     try:
         cli(prog_name="python -m tests.cluster.tool")
     except ClusterError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/] ", end="")
+        Console(stderr=True, highlight=False).print("[red]error:[/] ", end="")
         click.echo(str(error), err=True)
         sys.exit(1)

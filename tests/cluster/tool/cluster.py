@@ -65,7 +65,6 @@ class Cluster:
         """
         self._provider.up()
         if images:
-            self.build_images()
             self.load_images()
 
     def down(self) -> None:
@@ -80,14 +79,13 @@ class Cluster:
         """Build the project's images whose sources have changed."""
         self._provider.build_images()
 
-    def load_images(self) -> None:
-        """Load all of the project's images, as they are built now."""
-        for spec in IMAGES:
-            self._provider.load_image(spec.tag)
+    def load_image(self, *images: str | Path) -> None:
+        """Load images: tags of the project (built first if changed), or paths of OCI or Docker archives."""
+        self._provider.load_images([str(image) for image in images])
 
-    def load_image(self, image: str | Path) -> None:
-        """Load an image: a tag of the project, or the path of an OCI or Docker archive."""
-        self._provider.load_image(str(image))
+    def load_images(self) -> None:
+        """Build what changed of the project's images and load all of them."""
+        self._provider.load_images([spec.tag for spec in IMAGES])
 
     def add_node(self) -> str:
         """Add a node that has the first one's images; returns its name once it is Ready."""
@@ -130,7 +128,9 @@ class Cluster:
 
     def kubectl_command(self) -> Sequence[str]:
         """The start of a kubectl command line for this cluster."""
-        program = str(bootstrap.kubernetes_programs() / "kubectl") if self.provider_name == "native" else _on_path("kubectl")
+        program = (
+            str(bootstrap.kubernetes_programs() / "kubectl") if self.provider_name == "native" else _on_path("kubectl")
+        )
         return [program, f"--kubeconfig={self.kubeconfig}"]
 
     def helm_command(self) -> Sequence[str]:

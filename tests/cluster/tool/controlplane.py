@@ -26,7 +26,12 @@ DNS_READY_PORT = 8181
 
 
 def start_component(
-    layout: Layout, namespaces: Namespaces, component: str, command: list[str], *, environment: dict[str, str] | None = None
+    layout: Layout,
+    namespaces: Namespaces,
+    component: str,
+    command: list[str],
+    *,
+    environment: dict[str, str] | None = None,
 ) -> processes.ProcessRecord:
     """Start one component in the cluster's namespaces and cgroup, with a log of its name."""
     return processes.start(
@@ -66,9 +71,7 @@ def start_controllers(layout: Layout, namespaces: Namespaces, programs: Path) ->
     corefile.write_text(dns_configuration(layout))
     controllers = "kube-controller-manager"
     start_component(layout, namespaces, controllers, [str(programs / controllers), *controller_manager_flags(layout)])
-    start_component(
-        layout, namespaces, "kube-scheduler", [str(programs / "kube-scheduler"), *scheduler_flags(layout)]
-    )
+    start_component(layout, namespaces, "kube-scheduler", [str(programs / "kube-scheduler"), *scheduler_flags(layout)])
     start_component(layout, namespaces, "kube-proxy", [str(programs / "kube-proxy"), f"--config={proxy}"])
     start_component(layout, namespaces, "coredns", [str(programs / "coredns"), f"-conf={corefile}"])
 

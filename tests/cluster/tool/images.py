@@ -1,4 +1,4 @@
-"""Build the project's images without a daemon, as archives in the cache that are keyed by their inputs.
+"""Build the project's images without a daemon, as OCI layouts in the cache that are keyed by their inputs.
 
 buildah runs the project's own Dockerfiles. The machine's pip settings and certificates are mounted for the build only:
 nothing of them is in an image.
@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.cluster.tool import bootstrap, processes
-from tests.cluster.tool.errors import ClusterError
-from tests.cluster.tool.imagespec import BASE_PACKAGES, BASE_SUITE, IMAGES, ImageSpec, base_key, by_tag, image_key
+from tests.cluster.tool.imagespec import BASE_PACKAGES, BASE_SUITE, ImageSpec, base_key, by_tag, image_key
 from tests.cluster.tool.node import PAUSE_IMAGE
 
 if TYPE_CHECKING:
@@ -32,53 +31,40 @@ DOCKERFILES = bootstrap.REPOSITORY / "tests" / "cluster" / "images"
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "cert", "proxy")
 # Parts of Debian packages which nobody reads in a container.
 UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
-KEPT_ARCHIVES = 3
+KEPT_LAYOUTS = 3
 
 
-def build_all(progress: Progress) -> list[Path]:
-    """Build what has changed, parents first; returns the archives of all images."""
-    archives = []
-    for spec in IMAGES:
-        archive = _archive_path(spec)
-        if not archive.exists():
-            with _lock():
-                if not archive.exists():
-                    _build(spec, archive, progress)
-        archives.append(archive)
-    return archives
-
-
-def archive_of(image: str) -> Path:
-    """The archive to load for a tag of the project or for a path.
+def build(spec: ImageSpec, progress: Progress) -> Path:
+    """Build an image, and its parent before it, unless they are built from these very inputs; returns its layout.
 
     Raises:
-        ClusterError: it is neither, or the image has not been built since its sources changed.
+        ClusterError: the build failed; the message holds its output.
     """
-    if Path(image).is_file():
-        return Path(image)
-    archive = _archive_path(by_tag(image))
-    if not archive.exists():
-        raise ClusterError(
-            f"{image} is not built, or its sources have changed: run `python -m tests.cluster.tool build-images`"
-        )
-    return archive
+    layout = _layout_path(spec)
+    if not layout.exists():
+        if spec.parent is not None:
+            build(by_tag(spec.parent), progress)
+        with _lock():
+            # Another process may have built it while this one waited.
+            if not layout.exists():
+                _build(spec, layout, progress)
+    return layout
 
 
-def pause_archive() -> Path:
-    """The archive of the image of every pod's first process, built when missing."""
+def pause_layout() -> Path:
+    """The layout of the image of every pod's first process, built when missing."""
     program = bootstrap.pause()
-    archive = _folder() / f"jobworker-pause-{program.parent.name}.tar"
-    if not archive.exists():
+    layout = _folder() / f"jobworker-pause-{program.parent.name}"
+    if not layout.exists():
         with _lock(), tempfile.TemporaryDirectory() as context:
             shutil.copy(program, context)
             _buildah_build(PAUSE_IMAGE, DOCKERFILES / "pause.Dockerfile", Path(context), [])
-            _export(PAUSE_IMAGE, archive)
-    return archive
+            _export(PAUSE_IMAGE, layout)
+    return layout
 
 
-def _build(spec: ImageSpec, archive: Path, progress: Progress) -> None:
-    with progress.step(f"make the base image of Debian packages, {base_key()}"):
-        _make_base()
+def _build(spec: ImageSpec, layout: Path, progress: Progress) -> None:
+    _make_base(progress)
     arguments = {"BASE": BASE_IMAGE, "BUILD_BASE": BASE_IMAGE, **spec.arguments}
     if spec.parent is not None:
         arguments["WORKER_IMAGE"] = spec.parent
@@ -87,47 +73,56 @@ def _build(spec: ImageSpec, archive: Path, progress: Progress) -> None:
         # Redis is made with apt alone, in its last stage: a mount point there would be part of the image.
         flags += mounts if spec.inputs else []
         _buildah_build(spec.tag, bootstrap.REPOSITORY / spec.dockerfile, bootstrap.REPOSITORY, flags)
-        _export(spec.tag, archive)
-    _forget_old_archives(spec)
+        _export(spec.tag, layout)
+    _forget_old_layouts(spec)
 
 
-def _archive_path(spec: ImageSpec) -> Path:
-    return _folder() / f"{spec.name}-{spec.version}-{image_key(spec, bootstrap.REPOSITORY)}.tar"
+def _layout_path(spec: ImageSpec) -> Path:
+    return _folder() / f"{spec.name}-{spec.version}-{image_key(spec, bootstrap.REPOSITORY)}"
 
 
-def _forget_old_archives(spec: ImageSpec) -> None:
+def _forget_old_layouts(spec: ImageSpec) -> None:
     # Not all but one: another checkout may use the same cache.
-    key_length = len(base_key())
-    archives = _folder().glob(f"{spec.name}-{spec.version}-{'?' * key_length}.tar")
-    for old in sorted(archives, key=lambda file: file.stat().st_mtime, reverse=True)[KEPT_ARCHIVES:]:
-        old.unlink()
+    layouts = _folder().glob(f"{spec.name}-{spec.version}-{'?' * len(base_key())}")
+    for old in sorted(layouts, key=lambda layout: layout.stat().st_mtime, reverse=True)[KEPT_LAYOUTS:]:
+        shutil.rmtree(old)
 
 
-def _make_base() -> None:
+def _make_base(progress: Progress) -> None:
     """Make the base image when the storage does not have it yet."""
     label = f"jobworker.base={base_key()}"
     if processes.run([*_buildah("images"), "--quiet", f"--filter=label={label}"]).strip():
         return
     processes.require("mmdebstrap")
-    with tempfile.TemporaryDirectory(dir=_folder()) as context:
-        tar = Path(context) / "base.tar"
-        if not (kept := _folder() / f"base-{base_key()}.tar").exists():
-            excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in UNREAD]
-            packages = ",".join(BASE_PACKAGES)
-            processes.run(
-                # Device files are the runtime's to make.
-                ["mmdebstrap", "--variant=apt", "--quiet", "--skip=output/dev", *excluded]
-                + [f"--include={packages}", BASE_SUITE, str(tar)],
-                doing="making a root file system of Debian packages",
-            )
-            tar.replace(kept)
-        os.link(kept, tar)
-        _buildah_build(BASE_IMAGE, DOCKERFILES / "base.Dockerfile", Path(context), [f"--label={label}"])
+    with progress.step("make the base image of Debian packages (once)"):
+        kept = _folder() / f"base-{base_key()}.tar"
+        with tempfile.TemporaryDirectory(dir=_folder()) as context:
+            tar = Path(context) / "base.tar"
+            if not kept.exists():
+                _debootstrap(tar)
+                tar.replace(kept)
+            # A link, for a build sees no file outside of its context.
+            os.link(kept, tar)
+            _buildah_build(BASE_IMAGE, DOCKERFILES / "base.Dockerfile", Path(context), [f"--label={label}"])
+
+
+def _debootstrap(tar: Path) -> None:
+    excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in UNREAD]
+    # Device files are the container runtime's to make.
+    command = ["mmdebstrap", "--variant=apt", "--quiet", "--skip=output/dev", *excluded]
+    command += [f"--include={','.join(BASE_PACKAGES)}", BASE_SUITE, str(tar)]
+    processes.run(command, doing="making a root file system of Debian packages")
 
 
 def _buildah(command: str) -> list[str]:
     storage = _folder() / "storage"
-    return ["buildah", f"--root={storage / 'root'}", f"--runroot={storage / 'run'}", "--storage-driver=overlay", command]
+    return [
+        "buildah",
+        f"--root={storage / 'root'}",
+        f"--runroot={storage / 'run'}",
+        "--storage-driver=overlay",
+        command,
+    ]
 
 
 def _buildah_build(tag: str, dockerfile: Path, context: Path, flags: list[str]) -> None:
@@ -135,12 +130,13 @@ def _buildah_build(tag: str, dockerfile: Path, context: Path, flags: list[str]) 
     processes.run([*command, *flags, f"--tag={tag}", f"--file={dockerfile}", str(context)], doing=f"building {tag}")
 
 
-def _export(tag: str, archive: Path) -> None:
-    """Write an image to an archive; a crash leaves no half one under its name."""
-    half = archive.with_suffix(".half")
-    half.unlink(missing_ok=True)
-    processes.run([*_buildah("push"), tag, f"docker-archive:{half}:{tag}"], doing=f"exporting {tag}")
-    half.replace(archive)
+def _export(tag: str, layout: Path) -> None:
+    """Write an image's layout; a crash leaves no half one under its name."""
+    half = layout.with_name(f"half-{layout.name}")
+    shutil.rmtree(half, ignore_errors=True)
+    # Uncompressed: it is read on this machine only, and compressing would take longer than all the rest.
+    processes.run([*_buildah("push"), "--disable-compression", tag, f"oci:{half}:{tag}"], doing=f"exporting {tag}")
+    half.replace(layout)
 
 
 def _folder() -> Path:

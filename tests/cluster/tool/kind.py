@@ -16,9 +16,11 @@ from tests.cluster.tool.layout import NAME_PATTERN
 from tests.cluster.tool.provider import ComponentStatus, Provider, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.cluster.tool.progress import Progress
 
-KIND_VERSION = "v0.32.0"
+KIND_VERSION = "v0.33.0"
 CONFIGURATION = bootstrap.REPOSITORY / "kind-config.yaml"
 
 
@@ -66,21 +68,31 @@ class KindProvider(Provider):
         )
         running = bool(components) and all(component.alive for component in components)
         healthy = running and self.kubeconfig.exists() and self._ready()
-        return Status(self.name, exists=bool(components), healthy=healthy, components=components, kubeconfig=self.kubeconfig)
+        return Status(
+            self.name, exists=bool(components), healthy=healthy, components=components, kubeconfig=self.kubeconfig
+        )
 
-    def build_images(self) -> list[Path]:
+    def build_images(self) -> None:
         for spec in IMAGES:
-            with self._progress.step(f"docker build {spec.tag}"):
-                self._docker_build(spec)
-        return []
+            self._docker_build(spec)
 
-    def load_image(self, image: str) -> None:
+    def load_images(self, given: Sequence[str]) -> None:
         kind = self._kind()
-        with self._progress.step(f"load {image}"):
-            if Path(image).is_file():
+        for image in given:
+            self._load_image(kind, image)
+
+    def _load_image(self, kind: Path, image: str) -> None:
+        if Path(image).is_file():
+            with self._progress.step(f"load {image}"):
                 self._run_kind(kind, "load", "image-archive", image)
-            else:
-                self._run_kind(kind, "load", "docker-image", by_tag(image).tag)
+            return
+        spec = by_tag(image)
+        # Docker's own cache decides whether there is anything to build.
+        if spec.parent is not None:
+            self._docker_build(by_tag(spec.parent))
+        self._docker_build(spec)
+        with self._progress.step(f"load {spec.tag}"):
+            self._run_kind(kind, "load", "docker-image", spec.tag)
 
     def add_node(self) -> str:
         raise ClusterError("kind cannot add a node to a running cluster: add it to kind-config.yaml, then down and up")
@@ -101,7 +113,8 @@ class KindProvider(Provider):
         flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         repository = bootstrap.REPOSITORY
         command = ["docker", "build", "--quiet", *flags, f"--tag={spec.tag}", f"--file={repository / spec.dockerfile}"]
-        processes.run([*command, str(repository)], doing=f"building {spec.tag}")
+        with self._progress.step(f"docker build {spec.tag}"):
+            processes.run([*command, str(repository)], doing=f"building {spec.tag}")
 
     def _kind(self) -> Path:
         """kind from the PATH, or built once from its Go module."""
@@ -110,7 +123,9 @@ class KindProvider(Provider):
         folder = bootstrap.where("cache") / f"kind-{KIND_VERSION}"
         if not (folder / "kind").exists():
             if shutil.which("go") is None:
-                raise MissingProgramError(f"install kind {KIND_VERSION} (https://kind.sigs.k8s.io), or Go to build it with")
+                raise MissingProgramError(
+                    f"install kind {KIND_VERSION} (https://kind.sigs.k8s.io), or Go to build it with"
+                )
             with self._progress.step(f"build kind {KIND_VERSION} (once)"):
                 install = ["go", "install", f"sigs.k8s.io/kind@{KIND_VERSION}"]
                 environment = os.environ | {"GOBIN": str(folder)}

@@ -12,19 +12,19 @@ import os
 import shutil
 import signal
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.cluster.tool import bootstrap, cgroups, controlplane, images, network, node, processes
 from tests.cluster.tool.certificates import issue_control_plane
 from tests.cluster.tool.errors import ClusterError
+from tests.cluster.tool.imagespec import IMAGES, by_tag
 from tests.cluster.tool.layout import Layout, NodeLayout
 from tests.cluster.tool.provider import ComponentStatus, Provider, Status
 from tests.cluster.tool.waiting import answers, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.cluster.tool.progress import Progress
 
@@ -71,7 +71,7 @@ class NativeProvider(Provider):
         first = layout.node(1)
         with step("find programs"):
             programs = bootstrap.kubernetes_programs()
-            pause = images.pause_archive()
+            pause = images.pause_layout()
         with step("make namespaces, network and certificates"):
             cgroups.make(layout.daemons_cgroup)
             layout.folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class NativeProvider(Provider):
             controlplane.start_api_server(layout, namespaces, programs)
             node.start_containerd(layout, namespaces, first)
             node.wait_for_containerd(layout, first)
-            node.import_image(first, pause)
+            node.import_layouts(first, {node.PAUSE_IMAGE: pause})
             controlplane.wait_for_api_server(layout)
         with step("start controllers, DNS and the node"):
             controlplane.start_controllers(layout, namespaces, programs)
@@ -95,7 +95,7 @@ class NativeProvider(Provider):
         _require_root()
         with self._lock(), self._progress.step(f"take down cluster {self.layout.name}"):
             self._clear()
-        self.layout.lock.unlink(missing_ok=True)
+            self.layout.lock.unlink()
         # The last cluster takes the root folder along; it stays while there is another.
         with contextlib.suppress(OSError):
             self.layout.state_root.rmdir()
@@ -134,14 +134,20 @@ class NativeProvider(Provider):
 
     # ── images ───────────────────────────────────────────────────────────────
 
-    def build_images(self) -> list[Path]:
-        return images.build_all(self._progress)
+    def build_images(self) -> None:
+        for spec in IMAGES:
+            images.build(spec, self._progress)
 
-    def load_image(self, image: str) -> None:
-        archive = images.archive_of(image)
-        with self._progress.step(f"load {image}"), ThreadPoolExecutor() as pool:
-            for loading in [pool.submit(node.import_image, member, archive) for member in self._nodes()]:
-                loading.result()
+    def load_images(self, given: Sequence[str]) -> None:
+        archives = [Path(image) for image in given if Path(image).is_file()]
+        specs = [by_tag(image) for image in given if not Path(image).is_file()]
+        layouts = {spec.tag: images.build(spec, self._progress) for spec in specs}
+        for member in self._nodes():
+            with self._progress.step(f"load {len(given)} images into {member.name}"):
+                if layouts:
+                    node.import_layouts(member, layouts)
+                for archive in archives:
+                    node.import_archive(member, archive)
 
     # ── nodes ────────────────────────────────────────────────────────────────
 
@@ -198,11 +204,20 @@ class NativeProvider(Provider):
 
     def _copy_images(self, source: NodeLayout, target: NodeLayout) -> None:
         """Give a new node what the first one has: images are never pulled here."""
-        listing = ["ctr", "--address", str(source.containerd_socket), "--namespace", "k8s.io", "image", "list", "--quiet"]
+        listing = [
+            "ctr",
+            "--address",
+            str(source.containerd_socket),
+            "--namespace",
+            "k8s.io",
+            "image",
+            "list",
+            "--quiet",
+        ]
         names = [name for name in processes.run(listing).split() if not name.startswith("sha256:")]
         archive = target.folder / "images.tar"
         processes.run([*listing[:5], "image", "export", str(archive), *names])
-        node.import_image(target, archive)
+        node.import_archive(target, archive)
         archive.unlink()
 
     # ── waiting ──────────────────────────────────────────────────────────────
@@ -246,19 +261,28 @@ class NativeProvider(Provider):
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """One command at a time changes a cluster."""
-        self.layout.state_root.mkdir(parents=True, exist_ok=True)
-        with self.layout.lock.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        file = self.layout.lock
+        while True:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # `down` removes the file: who waited for it then holds a lock that nobody else will see.
+                if file.exists() and file.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                    yield
+                    return
 
 
 def _require_root() -> None:
     if os.geteuid() != 0:
-        raise ClusterError("a cluster without Docker needs root: run this with sudo, or start Docker and use --provider kind")
+        raise ClusterError(
+            "a cluster without Docker needs root: run this with sudo, or start Docker and use --provider kind"
+        )
 
 
 def _remove_folder(folder: Path) -> None:
     # Mounts were in the cluster's own namespace and went with its last process; none can be below the folder.
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
-        raise ClusterError(f"{folder} could not be removed; is something mounted below it? See `findmnt | grep {folder}`")
+        raise ClusterError(
+            f"{folder} could not be removed; is something mounted below it? See `findmnt | grep {folder}`"
+        )

@@ -6,7 +6,6 @@ When the last process in the namespaces ends, the kernel removes bridge, rules a
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -88,7 +87,9 @@ def find_namespaces(layout: Layout) -> Namespaces:
     """
     record = processes.read_records(layout.processes).get(HOLDER)
     if record is None or not record.alive:
-        raise ClusterError(f"cluster {layout.name} is not up: run `python -m tests.cluster.tool up --name {layout.name}`")
+        raise ClusterError(
+            f"cluster {layout.name} is not up: run `python -m tests.cluster.tool up --name {layout.name}`"
+        )
     return Namespaces(record.pid)
 
 
@@ -97,29 +98,24 @@ def connect(layout: Layout, namespaces: Namespaces) -> None:
     network = layout.link.prefixlen
     inner = "machine"
     remove_link(layout)
-    processes.run(
-        ["ip", "link", "add", layout.host_link, "type", "veth"]
-        + ["peer", "name", inner, "netns", str(namespaces.holder_pid)]
-    )
+    peer = ["peer", "name", inner, "netns", str(namespaces.holder_pid)]
+    processes.run(["ip", "link", "add", layout.host_link, "type", "veth", *peer])
     processes.run(["ip", "address", "add", f"{layout.host_address}/{network}", "dev", layout.host_link])
     processes.run(["ip", "link", "set", layout.host_link, "up"])
 
-    ip = ("ip",)
-    namespaces.run(*ip, "link", "set", "lo", "up")
-    namespaces.run(*ip, "address", "add", f"{layout.link[2]}/{network}", "dev", inner)
-    namespaces.run(*ip, "link", "set", inner, "up")
-    namespaces.run(*ip, "link", "add", layout.bridge, "type", "bridge")
-    namespaces.run(*ip, "link", "set", layout.bridge, "up")
+    namespaces.run("ip", "link", "set", "lo", "up")
+    namespaces.run("ip", "address", "add", f"{layout.link[2]}/{network}", "dev", inner)
+    namespaces.run("ip", "link", "set", inner, "up")
+    namespaces.run("ip", "link", "add", layout.bridge, "type", "bridge")
+    namespaces.run("ip", "link", "set", layout.bridge, "up")
     add_node_address(layout, namespaces, layout.node(1))
     # A Service's address is rewritten only after the kernel found a route for it; one without a Service stays here.
-    namespaces.run(
-        *ip, "route", "add", str(layout.services), "dev", layout.bridge, "src", str(layout.address)
-    )
-    for setting in ("net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables"):
-        # Without the second, answers between two pods on the bridge skip the rewrite back to the Service's address.
-        # The module may be missing where the machine has no bridge yet; the bridge above has loaded it.
-        with contextlib.suppress(ClusterError):
-            namespaces.run("sysctl", "-qw", f"{setting}=1")
+    namespaces.run("ip", "route", "add", str(layout.services), "dev", layout.bridge, "src", str(layout.address))
+    # Without the second, answers between two pods on the bridge skip the rewrite back to the Service's address; it is
+    # missing where the kernel does so by other means.
+    for setting in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"):
+        file = f"/proc/sys/{setting}"
+        namespaces.run("sh", "-c", f"test ! -e {file} || echo 1 > {file}")
     for block in (layout.pods, layout.services):
         processes.run(["ip", "route", "replace", str(block), "via", str(layout.link[2]), "dev", layout.host_link])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,14 @@ import yaml
 from tests.cluster.tool import cgroups, processes
 from tests.cluster.tool.certificates import issue_node
 from tests.cluster.tool.controlplane import START_SECONDS, start_component
-from tests.cluster.tool.errors import MissingProgramError
+from tests.cluster.tool.errors import ClusterError, MissingProgramError
 from tests.cluster.tool.network import cni_configuration
+from tests.cluster.tool.ocilayout import write_stream
 from tests.cluster.tool.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.cluster.tool.layout import Layout, NodeLayout
     from tests.cluster.tool.network import Namespaces
 
@@ -61,13 +66,33 @@ def wait_for_containerd(layout: Layout, node: NodeLayout) -> None:
     )
 
 
-def import_image(node: NodeLayout, archive: Path) -> None:
-    """Load an image from an OCI or Docker archive, so that pods of the node can use it."""
-    socket = str(node.containerd_socket)
-    processes.run(
-        ["ctr", "--address", socket, "--namespace", "k8s.io", "image", "import", str(archive)],
-        doing=f"loading an image into {node.name}",
-    )
+def import_archive(node: NodeLayout, archive: Path) -> None:
+    """Load an OCI or Docker archive, so that pods of the node can use its images."""
+    processes.run([*_import_command(node), str(archive)], doing=f"loading {archive} into {node.name}")
+
+
+def import_layouts(node: NodeLayout, layouts: Mapping[str, Path]) -> None:
+    """Load images (tag → OCI layout) in one go.
+
+    Raises:
+        ClusterError: containerd refused them; the message holds what it said.
+    """
+    with subprocess.Popen(
+        [*_import_command(node), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as importing:
+        if importing.stdin is None or importing.stderr is None:
+            raise TypeError("both are pipes, as asked for above")
+        # It reads to the end or fails early and closes the pipe; its own words say why.
+        with contextlib.suppress(BrokenPipeError):
+            write_stream(layouts, importing.stdin)
+            importing.stdin.close()
+        said = importing.stderr.read().decode(errors="replace")
+    if importing.returncode != 0:
+        raise ClusterError(f"loading {', '.join(layouts)} into {node.name} failed:\n{said}")
+
+
+def _import_command(node: NodeLayout) -> list[str]:
+    return ["ctr", "--address", str(node.containerd_socket), "--namespace", "k8s.io", "image", "import"]
 
 
 def start_kubelet(layout: Layout, namespaces: Namespaces, node: NodeLayout, programs: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -46,11 +47,11 @@ class Provider(Protocol):
     def status(self) -> Status:
         """What is there."""
 
-    def build_images(self) -> list[Path]:
-        """Build the project's images when their sources have changed; returns their archives, if made."""
+    def build_images(self) -> None:
+        """Build those of the project's images whose sources have changed."""
 
-    def load_image(self, image: str) -> None:
-        """Make an image available to pods: a tag that was built here, or an archive's path."""
+    def load_images(self, given: Sequence[str]) -> None:
+        """Make images available to pods: tags of the project (built first if changed) or archives' paths."""
 
     def add_node(self) -> str:
         """Add a node with the first one's images, wait until it is Ready and return its name."""
