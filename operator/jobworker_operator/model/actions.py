@@ -1,6 +1,7 @@
 """What the operator decides to do: values that can be printed, stored, replayed and tested.
 
-Order within a plan is the order in which it is carried out.
+Order within a plan is the order in which it is carried out. An action's ``event`` is posted once the action was done:
+whether an idle pod could be retired or a drained one deleted is only known by then.
 """
 
 from __future__ import annotations
@@ -10,6 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jobworker_operator.model.facts import Recommendation, RemovalReason
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event about the JobWorker: a reason in CamelCase and a sentence."""
+
+    reason: str
+    message: str
+    type: Literal["Normal", "Warning"] = "Normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,7 @@ class RetirePod:
     uid: str
     name: str
     reason: RemovalReason
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,7 @@ class QuietPod:
     uid: str
     name: str
     reason: RemovalReason
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,7 @@ class UnquietPod:
 
     uid: str
     name: str
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,7 @@ class DeletePod:
     epoch: str | None
     checkpoint_max_age_seconds: float | None = None
     unconfirmed: bool = False
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,7 @@ class SetReplicas:
 
     replicas: int
     reason: str
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +121,6 @@ Action = (
     | AddFinalizer
     | RemoveFinalizer
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A Kubernetes Event about the JobWorker: a reason in CamelCase and a sentence."""
-
-    reason: str
-    message: str
-    type: Literal["Normal", "Warning"] = "Normal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jobworker_operator.model.spec import JobWorker
+from jobworker_operator.model.spec import JobWorker, RedisSpec
 
 RemovalReason = Literal["Rollout", "ScaleIn", "Deleted", "Surplus", "Failed"]
 
@@ -28,7 +28,10 @@ class PodFacts:
 
     ``container_running`` is the worker container's state now; ``container_started_at`` is when its present life
     began. ``waiting_reason`` and ``waiting_message`` are the kubelet's words for a container that cannot start
-    (ImagePullBackOff, CrashLoopBackOff, CreateContainerConfigError …).
+    (ImagePullBackOff, CrashLoopBackOff, CreateContainerConfigError …), ``waiting_container`` is the one they are about:
+    the worker's, or an init container before it. ``unready_since`` is when the Ready condition last became False.
+    ``disrupted``: the cluster ended it (evicted, preempted, its node shut down). ``redis`` is the address that the pod
+    was made with, which may be older than the spec's; None where it cannot be told.
     """
 
     uid: str
@@ -48,6 +51,26 @@ class PodFacts:
     waiting_reason: str = ""
     waiting_message: str = ""
     removal: Removal | None = None
+    unready_since: float | None = None
+    terminating_since: float | None = None
+    container_ever_started: bool = False
+    waiting_container: str = ""
+    unschedulable_message: str = ""
+    status_reason: str = ""
+    status_message: str = ""
+    disrupted: bool = False
+    redis: RedisSpec | None = None
+
+    @property
+    def never_ran(self) -> bool:
+        """No container of the worker was ever started, so it cannot have taken a job."""
+        return self.phase == "Pending" and not (
+            self.ready
+            or self.restarts
+            or self.container_running
+            or self.container_ever_started
+            or self.container_started_at is not None
+        )
 
     @property
     def ended(self) -> bool:
@@ -93,11 +116,13 @@ class RedisFacts:
     """One look at Redis. ``activities`` has an entry for each pod's UID and for each orphan.
 
     ``orphans`` are workers that registered for this JobWorker and have no pod any more: their jobs wait for a rescue.
+    ``due_soon`` counts scheduled jobs and retries that become due within a minute: a reason not to have no worker.
     """
 
     activities: Mapping[str, WorkerActivity]
     queues: tuple[QueueFacts, ...] = ()
     orphans: tuple[str, ...] = ()
+    due_soon: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +146,10 @@ class Observation:
     """Everything that one reconcile knows.
 
     ``now`` is epoch seconds. ``revision`` is the hash of what makes pods of the present spec different.
-    ``settled`` is False while the reflector has not yet shown what was created or deleted before: then no pod is
-    created or deleted, for it might be done twice. ``history`` holds recommendations of the stabilization window,
-    ``watching_since`` when this process began to remember (a new process holds scale-in for a whole window).
+    ``settled`` is False while the reflector has not yet shown what was created, deleted or annotated before: then no
+    pod is created, deleted or newly drained, for it might be done twice, or to one too many. ``history`` holds
+    recommendations of the stabilization window, ``watching_since`` is when this process began to remember (a new
+    process holds scale-in for a whole window).
     """
 
     now: float
