@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +22,12 @@ pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[2]
 CRD = ROOT / "crds/jobworkers.jobworker.dev.yaml"
 EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.yaml") if "kind: JobWorker" in path.read_text())
-NAME = "jobworkers.jobworker.dev"
-NAMESPACE = "crd-samples"
+
+# The definition is served under another group, so that neither the operator nor the chart's own copy is in the way.
+GROUP = "samples.jobworker.dev"
+NAME = f"jobworkers.{GROUP}"
+SHORT = "jwsample"
+NAMESPACE = f"crd-samples-{uuid.uuid4().hex[:8]}"
 
 
 class Cluster(Protocol):
@@ -34,23 +39,23 @@ class Cluster(Protocol):
 
 @pytest.fixture(scope="module")
 def served(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with the kind served and a namespace for samples.
-
-    A definition that somebody else installed (the chart, when the operator runs) is used and left alone: the unit
-    tests see to it that it is the same.
-    """
-    ours = cluster.kubectl("get", "crd", NAME).returncode != 0
-    if ours:
-        succeeded(cluster.kubectl("apply", "-f", str(CRD)))
-    wait_until_sync(lambda: conditions(cluster).get("Established", {}).get("status") == "True", what="CRD established")
-    wait_until_sync(lambda: cluster.kubectl("get", "jw", "-A").returncode == 0, seconds=30, what="jobworkers served")
-    # The OpenAPI document follows the kind with a delay of its own.
-    wait_until_sync(lambda: cluster.kubectl("explain", "jw").returncode == 0, seconds=30, what="jobworkers explained")
-    succeeded(cluster.kubectl("create", "namespace", NAMESPACE))
-    yield cluster
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-    if ours:
-        cluster.kubectl("delete", "crd", NAME, "--wait=false")
+    """The cluster with the kind served, and a namespace for samples."""
+    definition = yaml.safe_load(CRD.read_text())
+    definition["metadata"]["name"] = NAME
+    definition["spec"]["group"] = GROUP
+    definition["spec"]["names"] |= {"shortNames": [SHORT], "categories": ["jobworkersample"]}
+    # As an apply, which keeps the object in an annotation: the one that limits its size.
+    succeeded(cluster.kubectl("apply", "-f", "-", input=json.dumps(definition)))
+    try:
+        wait_until_sync(lambda: conditions(cluster).get("Established", {}).get("status") == "True", what="established")
+        wait_until_sync(lambda: cluster.kubectl("get", SHORT).returncode == 0, seconds=30, what="samples served")
+        # The OpenAPI document follows the kind with a delay of its own.
+        wait_until_sync(lambda: cluster.kubectl("explain", SHORT).returncode == 0, seconds=30, what="samples explained")
+        succeeded(cluster.kubectl("create", "namespace", NAMESPACE))
+        yield cluster
+    finally:
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false", "--ignore-not-found")
+        cluster.kubectl("delete", "crd", NAME)
 
 
 def succeeded(process: subprocess.CompletedProcess[str]) -> str:
@@ -67,16 +72,16 @@ def conditions(cluster: Cluster) -> dict[str, Any]:
 
 # ── samples ──────────────────────────────────────────────────────────────────
 
-BASE = """
-apiVersion: jobworker.dev/v1alpha1
+BASE = f"""
+apiVersion: {GROUP}/v1alpha1
 kind: JobWorker
-metadata: {name: sample}
+metadata: {{name: sample}}
 spec:
-  worker: {queues: [{name: default}]}
-  redis: {url: "redis://redis:6379/0"}
+  worker: {{queues: [{{name: default}}]}}
+  redis: {{url: "redis://redis:6379/0"}}
   template:
     spec:
-      containers: [{name: worker, image: "shop:1"}]
+      containers: [{{name: worker, image: "shop:1"}}]
 """
 
 VALID = {
@@ -257,15 +262,15 @@ def test_schema_is_structural(served: Cluster) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("jw.spec.drain", ("waitFor", "There is no time limit", "enum: Jobs, Checkpoint")),
-        ("jw.spec.redis.urlFrom.secretKeyRef", ("Key of a Secret in this namespace", "-required-")),
-        ("jw.spec.rollout", ("maxSurge", "maxUnavailable", "maxDraining")),
-        ("jw.spec.template.spec.containers", ("imagePullPolicy", "volumeMounts")),
-        ("jw.status.conditions", ("Ready, Progressing, Degraded, Draining or ScalingActive",)),
+        (".spec.drain", ("waitFor", "There is no time limit", "enum: Jobs, Checkpoint")),
+        (".spec.redis.urlFrom.secretKeyRef", ("Key of a Secret in this namespace", "-required-")),
+        (".spec.rollout", ("maxSurge", "maxUnavailable", "maxDraining")),
+        (".spec.template.spec.containers", ("imagePullPolicy", "volumeMounts")),
+        (".status.conditions", ("Ready, Progressing, Degraded, Draining or ScalingActive",)),
     ],
 )
 def test_kubectl_explains(served: Cluster, path: str, words: tuple[str, ...]) -> None:
-    text = " ".join(succeeded(served.kubectl("explain", path)).split())
+    text = " ".join(succeeded(served.kubectl("explain", SHORT + path)).split())
     for word in words:
         assert word in text
 
@@ -279,6 +284,7 @@ def test_accepted(served: Cluster, patch: str) -> None:
 def test_examples_are_accepted(served: Cluster, path: Path) -> None:
     for document in yaml.safe_load_all(path.read_text()):
         if document["kind"] == "JobWorker":
+            document["apiVersion"] = document["apiVersion"].replace("jobworker.dev/", f"{GROUP}/")
             document["metadata"].pop("namespace", None)
             succeeded(applied(served, json.dumps(document), "--dry-run=server"))
 
@@ -353,17 +359,17 @@ def test_scale_and_columns_read_the_status(served: Cluster) -> None:
         "draining": [{"pod": "scaled-5d4f-abcde", "since": "2026-01-01T00:00:00Z", "waitingFor": "1 job", "jobs": 1}],
         "summary": "2 of 4 ready",
     }
-    patch = ("patch", "jw", "scaled", "-n", NAMESPACE, "--type=merge", "--subresource=status", "-o", "json", "-p")
+    patch = ("patch", SHORT, "scaled", "-n", NAMESPACE, "--type=merge", "--subresource=status", "-o", "json", "-p")
     stored = json.loads(succeeded(served.kubectl(*patch, json.dumps({"status": status}))))
     assert stored["status"] == status
 
-    succeeded(served.kubectl("scale", "jw", "scaled", "-n", NAMESPACE, "--replicas=4"))
-    path = f"/apis/jobworker.dev/v1alpha1/namespaces/{NAMESPACE}/jobworkers/scaled/scale"
+    succeeded(served.kubectl("scale", SHORT, "scaled", "-n", NAMESPACE, "--replicas=4"))
+    path = f"/apis/{GROUP}/v1alpha1/namespaces/{NAMESPACE}/jobworkers/scaled/scale"
     scale = json.loads(succeeded(served.kubectl("get", "--raw", path)))
     assert scale["spec"] == {"replicas": 4}
     assert scale["status"] == {"replicas": 2, "selector": "jobworker.dev/jobworker=scaled"}
 
-    header, row = succeeded(served.kubectl("get", "jw", "scaled", "-n", NAMESPACE)).splitlines()
+    header, row = succeeded(served.kubectl("get", SHORT, "scaled", "-n", NAMESPACE)).splitlines()
     assert header.split() == [
         *("NAME", "DESIRED", "READY", "BUSY", "DRAINING", "DEPTH", "LATENCY", "STATUS", "AGE"),
     ]
