@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tests.cluster.tool.cluster import Cluster
 from tests.cluster.tool.errors import ClusterError
@@ -152,7 +152,7 @@ def _show(shown: Status) -> None:
     if not shown.exists:
         console.print(f"There is no cluster {shown.name}.")
         return
-    table = Table("component", "pid", "state", "log")
+    table = Table("component", "pid", "state", Column("log", overflow="fold"))
     for component in shown.components:
         state = "[green]running[/]" if component.alive else "[red]ended[/]"
         table.add_row(component.name, str(component.pid or ""), state, str(component.log or ""))
