@@ -143,6 +143,10 @@ INVALID = {
         "spec: {template: {spec: {containers: []}}}",
         "spec.template.spec.containers in body should have at least 1 items",
     ),
+    "pods that end": (
+        "spec: {template: {spec: {restartPolicy: OnFailure}}}",
+        'spec.template.spec.restartPolicy: Unsupported value: "OnFailure": supported values: "Always"',
+    ),
     "a quantity in no known unit": (
         "spec: {template: {spec: {containers: [{name: worker, resources: {limits: {memory: 1GB}}}]}}}",
         "spec.template.spec.containers[0].resources.limits.memory in body should match",

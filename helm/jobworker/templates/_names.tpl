@@ -49,6 +49,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [jobworker.dev]
   resources: [jobworkers/status]
   verbs: [patch]
+# Asked by clusters that check owner references (OpenShift does): the pods' reference blocks the deletion of its JobWorker.
+- apiGroups: [jobworker.dev]
+  resources: [jobworkers/finalizers]
+  verbs: [update]
 - apiGroups: [""]
   resources: [pods]
   # patch: the annotation that says why a pod shall go
