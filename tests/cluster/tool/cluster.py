@@ -127,15 +127,29 @@ class Cluster:
         return done.stdout
 
     def kubectl_command(self) -> Sequence[str]:
-        """The start of a kubectl command line for this cluster."""
-        program = (
-            str(bootstrap.kubernetes_programs() / "kubectl") if self.provider_name == "native" else _on_path("kubectl")
-        )
-        return [program, f"--kubeconfig={self.kubeconfig}"]
+        """The start of a kubectl command line for this cluster.
+
+        Raises:
+            ClusterError: the cluster is not up.
+        """
+        native = self.provider_name == "native"
+        program = str(bootstrap.kubernetes_programs() / "kubectl") if native else _on_path("kubectl")
+        return [program, self._kubeconfig_flag()]
 
     def helm_command(self) -> Sequence[str]:
-        """The start of a helm command line for this cluster."""
-        return [str(bootstrap.helm()), f"--kubeconfig={self.kubeconfig}"]
+        """The start of a helm command line for this cluster.
+
+        Raises:
+            ClusterError: the cluster is not up.
+        """
+        return [str(bootstrap.helm()), self._kubeconfig_flag()]
+
+    def _kubeconfig_flag(self) -> str:
+        if not self.kubeconfig.exists():
+            raise ClusterError(
+                f"cluster {self.name} is not up: run `python -m tests.cluster.tool up --name {self.name}`"
+            )
+        return f"--kubeconfig={self.kubeconfig}"
 
 
 def _on_path(program: str) -> str:

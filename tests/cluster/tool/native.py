@@ -157,7 +157,8 @@ class NativeProvider(Provider):
         with self._lock():
             namespaces = network.find_namespaces(layout)
             existing = self._nodes()
-            added = layout.node(max(member.number for member in existing) + 1)
+            # By folder: the number of a node that was killed is not given again.
+            added = layout.node(1 + max(int(folder.name.rpartition("-")[2]) for folder in layout.folder.glob("node-*")))
             with self._progress.step(f"add {added.name}"):
                 network.add_node_address(layout, namespaces, added)
                 node.start_containerd(layout, namespaces, added)
