@@ -52,6 +52,8 @@ class Witness:
         self._threads: list[threading.Thread] = []
         self._stream: subprocess.Popen[bytes] | None = None
         self._ready_matters = False
+        self._seen_at: dict[str, float] = {}
+        self._ready_at: dict[str, float] = {}
 
     def expect_deletion(self, uid: str) -> None:
         """The test itself deletes this pod."""
@@ -60,6 +62,14 @@ class Witness:
     def count_ready_from_now(self) -> None:
         """From here on the fewest ready pods are remembered."""
         self._ready_matters = True
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods as the watch last showed them."""
+        return list(self._pods.values())
+
+    def started_in(self) -> list[float]:
+        """Seconds from first sight to ready, of each pod that appeared and became ready meanwhile."""
+        return [self._ready_at[uid] - seen for uid, seen in self._seen_at.items() if uid in self._ready_at]
 
     def __enter__(self) -> Witness:  # noqa: PYI034  # it is never subclassed
         listing = self._list()
@@ -108,6 +118,10 @@ class Witness:
 
     def _look(self, kind: str, pod: dict[str, Any]) -> None:
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
+        if kind == "ADDED":
+            self._seen_at[uid] = time.monotonic()
+        if _ready(pod):
+            self._ready_at.setdefault(uid, time.monotonic())
         going = kind == "DELETED" or "deletionTimestamp" in pod["metadata"]
         if going and uid not in self._seen_deleting:
             self._seen_deleting.add(uid)
@@ -123,7 +137,8 @@ class Witness:
         self.findings.most_pods = max(self.findings.most_pods, len(self._pods))
         if self._ready_matters:
             ready = sum(_ready(p) for p in self._pods.values())
-            self.findings.fewest_ready = min(ready, self.findings.fewest_ready or ready)
+            fewest = self.findings.fewest_ready
+            self.findings.fewest_ready = ready if fewest is None else min(ready, fewest)
 
     def _measure(self, done: Callable[[], int]) -> None:
         last, changed = -1, time.monotonic()
@@ -141,5 +156,7 @@ class Witness:
 
 
 def _ready(pod: dict[str, Any]) -> bool:
+    if "deletionTimestamp" in pod["metadata"]:
+        return False
     conditions = pod.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

