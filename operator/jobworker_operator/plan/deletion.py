@@ -1,0 +1,70 @@
+"""A JobWorker that is being deleted: its pods finish what they hold, then it may go.
+
+All pods become quiet at once, and each is deleted as soon as it has drained; what dead ones held is given back. While
+Redis cannot be read nobody is deleted but pods that never ran, and the status says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobworker_operator.model.actions import Action, DeletePod, RemoveFinalizer
+from jobworker_operator.model.facts import Observation, RedisFacts
+from jobworker_operator.model.names import DRAIN_FINALIZER
+from jobworker_operator.model.spec import DrainSpec
+from jobworker_operator.plan.drain import (
+    CANNOT_START,
+    Census,
+    Member,
+    PodState,
+    continue_drain,
+    delete,
+    delete_unconfirmed,
+    quiet,
+    retire,
+)
+from jobworker_operator.plan.replicas import clear_lost
+from jobworker_operator.plan.rescue import rescues
+
+
+def let_go(observation: Observation, census: Census) -> Iterator[Action]:
+    """The next steps of a deletion."""
+    spec = observation.jobworker.spec
+    drain = DrainSpec() if spec is None else spec.drain
+    yield from rescues(observation, census)
+    yield from clear_lost(observation, census)
+    for member in census.members:
+        for action in _release(member, drain, observation.now, readable=census.readable):
+            if observation.settled or not isinstance(action, DeletePod):
+                yield action
+    orphans = isinstance(observation.redis, RedisFacts) and observation.redis.orphans
+    # Without pods there is nobody to protect. Orphans that Redis does not show now are rescued by any worker.
+    gone = not observation.pods and observation.settled and not orphans
+    if gone and DRAIN_FINALIZER in observation.jobworker.finalizers:
+        yield RemoveFinalizer()
+
+
+def _release(member: Member, drain: DrainSpec, now: float, *, readable: bool) -> Iterator[Action]:
+    if member.pod.terminating or member.pod.ended:
+        return
+    if member.pod.never_ran and not member.pod.scheduled:
+        yield delete_unconfirmed(member, "Deleted", "was never scheduled")
+    elif not readable:
+        if member.pod.never_ran and member.pod.waiting_reason in CANNOT_START:
+            yield delete_unconfirmed(member, "Deleted", f"never started: {member.pod.waiting_reason}")
+    elif member.removal is not None:
+        yield from continue_drain(member, drain, now, deleting=True)
+    else:
+        yield from _begin(member, drain, now)
+
+
+def _begin(member: Member, drain: DrainSpec, now: float) -> Iterator[Action]:
+    match member.state:
+        case PodState.STARTING | PodState.IDLE:
+            yield retire(member, "Deleted")
+        case PodState.BUSY | PodState.UNKNOWN:
+            yield quiet(member, "Deleted")
+        case PodState.DRAINED:
+            yield delete(member, drain, "Deleted", now)
+        case PodState.QUIET | PodState.DELETING | PodState.LOST:
+            return  # quiet by a person: it takes nothing more and only has to end
