@@ -67,7 +67,9 @@ def conditions(cluster: Cluster) -> dict[str, Any]:
     process = cluster.kubectl("get", "crd", NAME, "-o", "json")
     if process.returncode != 0:
         return {}
-    return {item["type"]: item for item in json.loads(process.stdout).get("status", {}).get("conditions", ())}
+    # Right after its creation the list is null.
+    found = json.loads(process.stdout).get("status", {}).get("conditions") or ()
+    return {item["type"]: item for item in found}
 
 
 # ── samples ──────────────────────────────────────────────────────────────────
