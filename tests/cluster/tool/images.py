@@ -65,15 +65,11 @@ def pause_layout() -> Path:
 
 def _build(spec: ImageSpec, layout: Path, progress: Progress) -> None:
     _make_base(progress)
-    arguments = {"BASE": BASE_IMAGE, "BUILD_BASE": BASE_IMAGE, **spec.arguments}
-    if spec.parent is not None:
-        arguments["WORKER_IMAGE"] = spec.parent
+    arguments = {"BASE": BASE_IMAGE, "BUILD_BASE": BASE_IMAGE, **spec.parent_arguments}
     with progress.step(f"build {spec.tag}"), _pip_settings() as mounts:
         flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        # Redis is made with apt alone, in its last stage: a mount point there would be part of the image.
+        # The others run commands in their last stage or none at all: a mount point would become part of the image.
         flags += mounts if spec.inputs else []
-        # buildah before 1.29 takes a layer from its cache even when an argument in it has another value.
-        flags.append(f"--layers={'false' if spec.arguments else 'true'}")
         _buildah_build(spec.tag, bootstrap.REPOSITORY / spec.dockerfile, bootstrap.REPOSITORY, flags)
         _export(spec.tag, layout)
     _forget_old_layouts(spec)
@@ -128,7 +124,7 @@ def _buildah(command: str) -> list[str]:
 
 
 def _buildah_build(tag: str, dockerfile: Path, context: Path, flags: list[str]) -> None:
-    command = [*_buildah("bud"), "--isolation=chroot", "--network=host", "--pull-never", "--format=docker"]
+    command = [*_buildah("bud"), "--isolation=chroot", "--network=host", "--pull-never", "--layers", "--format=docker"]
     processes.run([*command, *flags, f"--tag={tag}", f"--file={dockerfile}", str(context)], doing=f"building {tag}")
 
 

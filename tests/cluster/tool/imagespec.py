@@ -6,13 +6,13 @@ Pure but for reading the input files.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.cluster.tool.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Debian's packages in the base image; apt is in there too, for the Redis image is made with it.
@@ -26,14 +26,22 @@ IGNORED_SUFFIXES = (".pyc", ".egg-info")
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """One image. `inputs` are files and folders relative to the repository; `arguments` go to the Dockerfile."""
+    """One image. `inputs` are files and folders relative to the repository, beside the Dockerfile.
+
+    `parent` is the tag of the image that it starts from; the Dockerfile gets it as the argument `parent_argument`.
+    """
 
     name: str
     dockerfile: str
     inputs: tuple[str, ...] = ()
     parent: str | None = None
-    arguments: Mapping[str, str] = field(default_factory=dict)
+    parent_argument: str = ""
     version: str = "dev"
+
+    @property
+    def parent_arguments(self) -> dict[str, str]:
+        """The build argument that names the parent, if there is one."""
+        return {self.parent_argument: self.parent} if self.parent else {}
 
     @property
     def tag(self) -> str:
@@ -43,14 +51,18 @@ class ImageSpec:
 
 WORKER = ImageSpec("jobworker", "worker/Dockerfile", ("requirements/worker.txt", "worker"))
 OPERATOR = ImageSpec("jobworker-operator", "operator/Dockerfile", ("requirements/operator.txt", "worker", "operator"))
-EXAMPLE_INPUTS = ("requirements/examples.txt", "examples/jobs")
-EXAMPLES = ImageSpec("jobworker-examples", "examples/Dockerfile", EXAMPLE_INPUTS, parent=WORKER.tag)
-EXAMPLES_V2 = ImageSpec(
+EXAMPLES = ImageSpec(
     "jobworker-examples",
     "examples/Dockerfile",
-    EXAMPLE_INPUTS,
+    ("requirements/examples.txt", "examples/jobs"),
     parent=WORKER.tag,
-    arguments={"VERSION": "2"},
+    parent_argument="WORKER_IMAGE",
+)
+EXAMPLES_V2 = ImageSpec(
+    "jobworker-examples",
+    "tests/cluster/images/examples-v2.Dockerfile",
+    parent=EXAMPLES.tag,
+    parent_argument="EXAMPLES_IMAGE",
     version="dev-v2",
 )
 REDIS = ImageSpec("jobworker-redis", "tests/cluster/images/redis.Dockerfile")
@@ -78,13 +90,12 @@ def base_key() -> str:
 
 
 def image_key(spec: ImageSpec, repository: Path) -> str:
-    """Changes when anything that an image is built from changes: content, names, arguments, parent, base.
+    """Changes when anything that an image is built from changes: content, names, parent, base.
 
     Raises:
         ClusterError: an input is missing.
     """
     parts = [spec.tag.encode(), base_key().encode()]
-    parts += [f"{name}={value}".encode() for name, value in sorted(spec.arguments.items())]
     if spec.parent is not None:
         parts.append(image_key(by_tag(spec.parent), repository).encode())
     for given in (spec.dockerfile, *spec.inputs):

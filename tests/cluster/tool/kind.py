@@ -87,9 +87,6 @@ class KindProvider(Provider):
                 self._run_kind(kind, "load", "image-archive", image)
             return
         spec = by_tag(image)
-        # Docker's own cache decides whether there is anything to build.
-        if spec.parent is not None:
-            self._docker_build(by_tag(spec.parent))
         self._docker_build(spec)
         with self._progress.step(f"load {spec.tag}"):
             self._run_kind(kind, "load", "docker-image", spec.tag)
@@ -107,10 +104,10 @@ class KindProvider(Provider):
         processes.run(["docker", "kill", name])
 
     def _docker_build(self, spec: ImageSpec) -> None:
-        arguments = dict(spec.arguments)
+        """Build an image, its parent first. Docker's own cache decides what there is to do."""
         if spec.parent is not None:
-            arguments["WORKER_IMAGE"] = spec.parent
-        flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+            self._docker_build(by_tag(spec.parent))
+        flags = [f"--build-arg={name}={value}" for name, value in spec.parent_arguments.items()]
         repository = bootstrap.REPOSITORY
         command = ["docker", "build", "--quiet", *flags, f"--tag={spec.tag}", f"--file={repository / spec.dockerfile}"]
         with self._progress.step(f"docker build {spec.tag}"):

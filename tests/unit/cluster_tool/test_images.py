@@ -21,6 +21,7 @@ def repository(tmp_path: Path) -> Path:
         "operator/jobworker_operator/__init__.py",
         "examples/Dockerfile",
         "examples/jobs/shop/__init__.py",
+        "tests/cluster/images/examples-v2.Dockerfile",
         "requirements/worker.txt",
         "requirements/operator.txt",
         "requirements/examples.txt",
