@@ -19,7 +19,7 @@ from tests.cluster.tool import bootstrap, cgroups, controlplane, images, network
 from tests.cluster.tool.certificates import issue_control_plane
 from tests.cluster.tool.errors import ClusterError
 from tests.cluster.tool.imagespec import IMAGES, by_tag
-from tests.cluster.tool.layout import Layout, NodeLayout
+from tests.cluster.tool.layout import MAX_NODES, NAME_PATTERN, Layout, NodeLayout
 from tests.cluster.tool.provider import ComponentStatus, Provider, Status
 from tests.cluster.tool.waiting import answers, wait_until
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.cluster.tool.progress import Progress
 
+# The kernel's, for the path of a Unix socket.
+SOCKET_PATH_LIMIT = 107
 STATE_ROOT = Path("/var/lib/jobworker-clusters")
 
 
@@ -58,6 +60,7 @@ class NativeProvider(Provider):
             if status.exists:
                 with self._progress.step("clear what is left of a cluster that died"):
                     self._clear()
+            self._refuse_long_paths()
             self._refuse_taken_addresses()
             try:
                 self._start()
@@ -113,10 +116,17 @@ class NativeProvider(Provider):
 
     def _refuse_taken_addresses(self) -> None:
         for folder in self.layout.state_root.iterdir():
-            if folder.is_dir() and Layout(folder.name, folder.parent).slot == self.layout.slot:
+            if not folder.is_dir() or not NAME_PATTERN.fullmatch(folder.name):
+                continue
+            if Layout(folder.name, folder.parent).slot == self.layout.slot:
                 raise ClusterError(
                     f"clusters {folder.name} and {self.layout.name} would get the same addresses: use another name"
                 )
+
+    def _refuse_long_paths(self) -> None:
+        socket = f"{self.layout.node(MAX_NODES).containerd_socket}.ttrpc"
+        if len(socket) > SOCKET_PATH_LIMIT:
+            raise ClusterError(f"{socket} is too long for a socket: use a shorter JOBWORKER_STATE or a shorter name")
 
     # ── status ───────────────────────────────────────────────────────────────
 
