@@ -91,7 +91,7 @@ def degraded(situation: Situation) -> Verdict:
     if situation.spec is None:
         return "True", "InvalidSpec", situation.observation.jobworker.problem
     if situation.unreadable is not None:
-        message = f"{situation.unreadable.problem} Until then no pod is deleted, quieted or scaled in."
+        message = f"{situation.unreadable.problem.rstrip('.')}; until then no pod is deleted, quieted or scaled in"
         return "True", situation.unreadable.reason, message
     if problems:
         return "True", "WritesRefused", f"{problems[0]}{more(len(problems))}"

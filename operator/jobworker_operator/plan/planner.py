@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobworker_operator.model.actions import Action, AddFinalizer, DeletePod, Plan
+from jobworker_operator.model.actions import Action, AddFinalizer, Plan
 from jobworker_operator.model.facts import Observation, RedisFacts
 from jobworker_operator.model.names import DRAIN_FINALIZER
 from jobworker_operator.model.spec import JobWorkerSpec
@@ -62,17 +62,14 @@ def _work(
     if observation.settled:
         yield from replicas.creates(observation, census, desired, len(returning))
     yield from replicas.clear_lost(observation, census)
-    if not census.readable:
+    if not (census.readable and observation.settled):
         return
     for member in census.members:
         if member not in returning:
-            for action in continue_drain(member, spec.drain, observation.now):
-                if observation.settled or not isinstance(action, DeletePod):
-                    yield action
-    if observation.settled:
-        going = victims.choose(census, spec, desired)
-        yield from victims.scale_in(observation, spec, going)
-        yield from rollout.replace_old(observation, census, spec, desired, going)
+            yield from continue_drain(member, spec.drain, observation.now)
+    going = victims.choose(census, spec, desired)
+    yield from victims.scale_in(observation, spec, going)
+    yield from rollout.replace_old(observation, census, spec, desired, going)
 
 
 def _look_again(situation: Situation) -> float | None:

@@ -14,6 +14,8 @@ from jobworker_operator.plan.rollout import is_late
 from jobworker_operator.plan.scaling import Decision
 from jobworker_operator.plan.victims import excess
 
+_WORDS_LENGTH = 400  # a registry may answer with a whole page
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -100,7 +102,7 @@ class Situation:
         """The kubelet's words, and where to look."""
         pod = member.pod
         if pod.waiting_reason:
-            words = f"{pod.waiting_reason}: {pod.waiting_message}" if pod.waiting_message else pod.waiting_reason
+            words = shorten(f"{pod.waiting_reason}: {pod.waiting_message}".rstrip(": "), _WORDS_LENGTH)
             return f"pod {pod.name} cannot start: {words}; {self._advice(member)}"
         if pod.unschedulable_message:
             return f"pod {pod.name} is not scheduled: {pod.unschedulable_message}"
@@ -129,6 +131,11 @@ class Situation:
                 if container.get("name") == name:
                     return f"spec.template.spec.{kind}[{index}]"
         return f"spec.template.spec.containers[{worker_container_index(list(pod.get('containers') or ()))}]"
+
+
+def shorten(text: str, length: int) -> str:
+    """The beginning of ``text``, of at most ``length`` characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def more(count: int) -> str:

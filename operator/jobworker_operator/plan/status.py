@@ -17,10 +17,12 @@ from jobworker_operator.model.spec import DrainSpec
 from jobworker_operator.model.times import from_rfc3339, to_rfc3339
 from jobworker_operator.plan.conditions import conditions
 from jobworker_operator.plan.drain import Member, PodState, waiting_for
-from jobworker_operator.plan.situation import Situation
+from jobworker_operator.plan.situation import Situation, shorten
 from jobworker_operator.plan.summary import since_of, summary
 
 SAMPLE_SECONDS = 10.0
+_SUMMARY_LENGTH = 1000  # the schema allows a little more, of each
+_DRAINING_SHOWN = 1000
 _SAMPLES = ("busyReplicas", "queues", "depth", "latencySeconds", "scaling", "sampledAt")
 
 
@@ -33,15 +35,15 @@ def status_of(situation: Situation) -> dict[str, Any]:
         "observedGeneration": jobworker.generation,
         "desiredReplicas": situation.desired,
         "replicas": len(census.replicas),
-        "readyReplicas": sum(member.pod.ready for member in census.replicas),
+        "readyReplicas": sum(_takes_jobs(member) for member in census.replicas),
         "updatedReplicas": len(census.updated),
         "drainingReplicas": len(census.draining),
         "selector": selector(jobworker.key.name),
         "currentRevision": _current_revision(situation, update),
         "updateRevision": update,
         "conditions": conditions(situation),
-        "draining": [_draining(situation, member) for member in census.draining],
-        "summary": summary(situation),
+        "draining": [_draining(situation, member) for member in census.draining[:_DRAINING_SHOWN]],
+        "summary": shorten(summary(situation), _SUMMARY_LENGTH),
         **_samples(situation),
     }
     return _hold_samples({name: value for name, value in status.items() if value is not None}, situation)
@@ -56,7 +58,7 @@ def sample_due_in(situation: Situation) -> float:
 def _samples(situation: Situation) -> dict[str, Any]:
     census, redis, decision = situation.census, situation.observation.redis, situation.decision
     samples: dict[str, Any] = {
-        "busyReplicas": sum(member.state in {PodState.BUSY, PodState.UNKNOWN} for member in census.replicas),
+        "busyReplicas": sum(member.jobs > 0 or member.state is PodState.UNKNOWN for member in census.members),
     }
     if isinstance(redis, RedisFacts):
         samples["queues"] = [_queue(queue) for queue in redis.queues]
@@ -86,6 +88,10 @@ def _hold_samples(status: dict[str, Any], situation: Situation) -> dict[str, Any
 
 def _steady(status: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in status.items() if name not in _SAMPLES}
+
+
+def _takes_jobs(member: Member) -> bool:
+    return member.pod.ready and (member.activity is None or member.activity.quiet is None)
 
 
 def _queue(queue: QueueFacts) -> dict[str, Any]:
