@@ -1,0 +1,235 @@
+"""The application: its jobs, and the Redis that they go to.
+
+Stands above jobs, client and iteration and ties them together, so that none of them needs to know the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import weakref
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from jobworker.client.asynchronous import Client
+from jobworker.client.connection import DEFAULT_URL
+from jobworker.client.synchronous import SyncClient
+from jobworker.errors import ConfigurationError
+from jobworker.iteration.job import IteratingJob
+from jobworker.jobs import definition
+from jobworker.jobs.definition import Definition
+from jobworker.jobs.registry import Registry
+from jobworker.protocol.payload import JobId
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+J = TypeVar("J", bound=IteratingJob)
+
+
+class _Iterates(Protocol[P, R_co]):
+    """A class of iterating jobs, seen by the type checker: what is enqueued is what follows the item."""
+
+    each_iteration: Callable[Concatenate[Any, Any, P], Any]
+
+    def __call__(self) -> R_co: ...
+
+
+class Enqueueable(Generic[P]):
+    """What can be enqueued, with the types of its own parameters."""
+
+    def __init__(self, app: App, defined: Definition) -> None:
+        self._app = app
+        self.definition = defined
+
+    @property
+    def name(self) -> str:
+        """What payloads carry in ``class``."""
+        return self.definition.name
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
+        """Enqueue it; the jid.
+
+        Raises:
+            ArgumentsNotJSON: an argument cannot travel as JSON.
+        """
+        return await self._app.client.enqueue(self.name, self._bind(args, kwargs), **self._options())
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
+        """`enqueue` for code without an event loop."""
+        return self._app.sync_client.enqueue(self.name, self._bind(args, kwargs), **self._options())
+
+    async def schedule(self, when: datetime | timedelta | float, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
+        """Enqueue it at a time with a zone, or after so long (seconds or timedelta); the jid.
+
+        Raises:
+            ArgumentsNotJSON: an argument cannot travel as JSON.
+            ValueError: the time has no zone.
+        """
+        return await self._app.client.schedule(when, self.name, self._bind(args, kwargs), **self._options())
+
+    def schedule_sync(self, when: datetime | timedelta | float, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
+        """`schedule` for code without an event loop."""
+        return self._app.sync_client.schedule(when, self.name, self._bind(args, kwargs), **self._options())
+
+    async def enqueue_many(self, args_of_each: Iterable[tuple[Any, ...]]) -> list[JobId]:
+        """Enqueue it once for each tuple of arguments, a thousand in a network crossing; the jids in order.
+
+        Raises:
+            ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
+        """
+        bound = (self._bind(args, {}) for args in args_of_each)
+        return await self._app.client.enqueue_many(self.name, bound, **self._options())
+
+    def enqueue_many_sync(self, args_of_each: Iterable[tuple[Any, ...]]) -> list[JobId]:
+        """`enqueue_many` for code without an event loop."""
+        bound = (self._bind(args, {}) for args in args_of_each)
+        return self._app.sync_client.enqueue_many(self.name, bound, **self._options())
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        return self.definition.bind(args, kwargs)
+
+    def _options(self) -> dict[str, Any]:
+        defined = self.definition
+        return {"queue": defined.queue, "retry": defined.retry, "signature": defined.signature}
+
+
+class Job(Enqueueable[P], Generic[P, R]):
+    """A function that is a job; calling it runs the function here and now."""
+
+    def __init__(self, app: App, defined: Definition, function: Callable[P, R]) -> None:
+        super().__init__(app, defined)
+        self._function = function
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._function(*args, **kwargs)
+
+
+class JobClass(Enqueueable[P], Generic[P, J]):
+    """A class of iterating jobs; calling it makes an instance, as a test may want."""
+
+    def __init__(self, app: App, defined: Definition, target: Callable[[], J]) -> None:
+        super().__init__(app, defined)
+        self._target = target
+        self.__doc__ = target.__doc__
+        self.__wrapped__ = target
+
+    def __call__(self) -> J:
+        return self._target()
+
+
+class JobDecorator(Protocol):
+    """What ``@app.job(…)`` returns: takes a function or a class of iterating jobs."""
+
+    @overload
+    def __call__(self, target: _Iterates[P, J], /) -> JobClass[P, J]: ...
+
+    @overload
+    def __call__(self, target: Callable[P, R], /) -> Job[P, R]: ...
+
+
+class App:
+    """Holds the jobs of an application and the address of its Redis.
+
+    ``redis_url`` is by default JOBWORKER_REDIS_URL, else redis://127.0.0.1:6379/0; ``key_prefix`` is by default
+    JOBWORKER_KEY_PREFIX, else empty. `jobworker run` lets its flags and these variables win over the arguments.
+    """
+
+    def __init__(self, redis_url: str | None = None, *, key_prefix: str | None = None) -> None:
+        self.jobs = Registry()
+        self._redis_url = redis_url
+        self._key_prefix = key_prefix
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = weakref.WeakKeyDictionary()
+        self._sync_client: SyncClient | None = None
+
+    @property
+    def redis_url(self) -> str:
+        """Where jobs go."""
+        return self._redis_url or os.environ.get("JOBWORKER_REDIS_URL") or DEFAULT_URL
+
+    @property
+    def key_prefix(self) -> str:
+        """What all keys in Redis begin with."""
+        return os.environ.get("JOBWORKER_KEY_PREFIX", "") if self._key_prefix is None else self._key_prefix
+
+    def connect_to(self, redis_url: str, key_prefix: str) -> None:
+        """Enqueue there from now on; for whoever starts the process, before any job is enqueued."""
+        self._redis_url, self._key_prefix = redis_url, key_prefix
+        self._sync_client = None
+        self._clients.clear()
+
+    @property
+    def client(self) -> Client:
+        """The client of the running event loop."""
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = Client(self.redis_url, self.key_prefix)
+        return client
+
+    @property
+    def sync_client(self) -> SyncClient:
+        """The client for plain code, shared by all threads."""
+        if self._sync_client is None:
+            self._sync_client = SyncClient(self.redis_url, self.key_prefix)
+        return self._sync_client
+
+    async def close(self) -> None:
+        """Close the connections of this event loop and of plain code."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
+        self.close_sync()
+
+    def close_sync(self) -> None:
+        """Close the connections of plain code."""
+        if self._sync_client is not None:
+            self._sync_client.close()
+            self._sync_client = None
+
+    @overload
+    def job(self, target: _Iterates[P, J], /) -> JobClass[P, J]: ...
+
+    @overload
+    def job(self, target: Callable[P, R], /) -> Job[P, R]: ...
+
+    @overload
+    def job(self, *, queue: str = ..., retry: bool | int = ..., name: str | None = ...) -> JobDecorator: ...
+
+    def job(
+        self,
+        target: Any = None,
+        /,
+        *,
+        queue: str = "default",
+        retry: bool | int = True,
+        name: str | None = None,
+    ) -> Any:
+        """Make a job of a function or of a subclass of `IteratingJob`, with or without options.
+
+        ``retry`` is True (25 tries), False (none, the failure is only counted and logged) or a number of tries.
+        ``name`` is what payloads carry; by default the function's or class's own.
+
+        Raises:
+            ConfigurationError: two jobs of one name, an option out of range, a parameter that a list cannot fill.
+        """
+        if target is None:
+            return lambda found: self._define(found, queue, retry, name)
+        return self._define(target, queue, retry, name)
+
+    def _define(self, target: Any, queue: str, retry: bool | int, name: str | None) -> Any:
+        if inspect.isclass(target):
+            if not issubclass(target, IteratingJob):
+                raise ConfigurationError(f"{target.__qualname__} is a class, but no IteratingJob; derive it from one")
+            defined = definition.of_class(target, name or target.__name__, queue, retry)
+            self.jobs.add(defined)
+            return JobClass(self, defined, target)
+        if not callable(target) or not hasattr(target, "__name__"):
+            raise ConfigurationError(f"@app.job is for functions and IteratingJob classes, not for {target!r}")
+        defined = definition.of_function(target, name or target.__name__, queue, retry)
+        self.jobs.add(defined)
+        return Job(self, defined, target)

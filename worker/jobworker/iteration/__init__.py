@@ -1,0 +1,1 @@
+"""Jobs that walk over many items, write down where they are, and go on there on another worker."""

@@ -1,0 +1,256 @@
+"""One run of an iterating job: find the place, walk the items, write the place down, leave when asked.
+
+Between two items it looks at one plain flag and one clock. An async `each_iteration` runs on the event loop; a plain
+one runs in a thread for the whole walk, since a change of thread for each item would cost more than most items do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol, TypeVar
+
+import orjson
+
+from jobworker.errors import ConfigurationError, NotHeld
+from jobworker.iteration.enumerators import Counted
+from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.progress import JobProgress
+from jobworker.jobs.context import Interruption
+from jobworker.protocol.records import Checkpoint, IterationState
+
+T = TypeVar("T")
+
+_FIRST_SECONDS = 1.0  # a run shows itself early, and a worker that dies young repeats little
+_MANY_ROWS = 10_000  # rows between two checkpoints, whatever the time: a script call has a size
+_BREATH_SECONDS = 0.01  # how long items that never wait may keep the event loop for themselves
+
+
+class End(Enum):
+    """How a run ended; a run that raised did not."""
+
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+class Kept(Enum):
+    """What became of a checkpoint."""
+
+    WRITTEN = "written"
+    CANCELLED = "cancelled"
+    """Written, and somebody cancelled the job meanwhile."""
+    LATER = "later"
+    """Redis did not answer; nothing is known to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the job stood when this run began."""
+
+    state: IterationState = IterationState()
+    processed: int = 0
+    errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Keeper(Protocol):
+    """Keeps the job's place in Redis."""
+
+    async def load(self) -> Place:
+        """Where the job stands."""
+        ...
+
+    async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:
+        """Write it down; with ``wait`` for as long as Redis is away.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+        ...
+
+    @property
+    def disowned(self) -> bool:
+        """True once the job is known to be somebody else's."""
+        ...
+
+
+InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+class Run:
+    """Walks one job once. ``in_thread`` runs a plain function in a thread that knows the job's context."""
+
+    def __init__(
+        self, job: IteratingJob, args: Sequence[Any], keeper: Keeper, interruption: Interruption, in_thread: InThread
+    ) -> None:
+        self._job = job
+        self._args = args
+        self._keeper = keeper
+        self._interruption = interruption
+        self._in_thread = in_thread
+        self._began = time.monotonic()
+        self._next_flush = self._began + _FIRST_SECONDS
+        self._next_rows = _MANY_ROWS
+        self._cursor: Any = None
+        self._before = IterationState()
+
+    async def __call__(self) -> End:
+        """Run until the items end, the worker wants to be rid of the job, or somebody cancels it.
+
+        Raises:
+            NotHeld: the job is somebody else's by now; nothing more was written.
+            Exception: whatever the job raised; the place of the item that raised was written.
+        """
+        place = await self._keeper.load()
+        self._before = place.state
+        self._cursor = None if place.state.cursor is None else orjson.loads(place.state.cursor)
+        self._job.progress = JobProgress(place.processed, place.errors)
+        self._next_rows = place.processed + _MANY_ROWS
+        await self._call(self._job.on_resume if place.state.executions else self._job.on_start)
+        end = End.CANCELLED if place.state.cancelled else await self._walk()
+        if await self._flush(wait=True) is Kept.CANCELLED:
+            end = End.CANCELLED
+        if end is End.CANCELLED:
+            await self._call(self._job.on_cancel)
+        await self._call(self._job.on_stop)
+        if end is not End.INTERRUPTED:
+            await self._call(self._job.on_complete)
+        return end
+
+    async def _walk(self) -> End:
+        enumerator = await self._build()
+        if isinstance(enumerator, Counted) and self._job.progress.total is None:
+            self._job.progress.total = enumerator.total
+        try:
+            if inspect.iscoroutinefunction(self._job.each_iteration):
+                return await self._walk_async(_pairs_async(enumerator))
+            loop = asyncio.get_running_loop()
+            pairs = _pairs(enumerator, self._job)
+            end: End = await self._in_thread(lambda: self._walk_plain(pairs, loop))
+            return end
+        except NotHeld:
+            raise
+        except Exception:
+            # The retry begins at the item that raised, not at the last checkpoint by time.
+            await self._flush(wait=False)
+            raise
+
+    async def _walk_async(self, pairs: AsyncIterator[tuple[Any, Any]]) -> End:
+        job, progress, interruption = self._job, self._job.progress, self._interruption
+        record = job.on_error == "record"
+        breath = time.monotonic()
+        try:
+            if interruption.requested:
+                return End.INTERRUPTED
+            async for item, cursor in pairs:
+                try:
+                    await job.each_iteration(item, *self._args)
+                except Exception as error:  # the border to the user's code
+                    if not record:
+                        raise
+                    progress.error(f"{type(error).__name__}: {error}")
+                progress.advance()
+                self._cursor = cursor
+                if interruption.requested:
+                    return End.INTERRUPTED
+                now = time.monotonic()
+                if self._due(now) and await self._flush(wait=False) is Kept.CANCELLED:
+                    return End.CANCELLED
+                if now - breath > _BREATH_SECONDS:
+                    await asyncio.sleep(0)
+                    breath = time.monotonic()
+            return End.COMPLETE
+        finally:
+            close = getattr(pairs, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _walk_plain(self, pairs: Iterator[tuple[Any, Any]], loop: asyncio.AbstractEventLoop) -> End:
+        job, progress, interruption = self._job, self._job.progress, self._interruption
+        record = job.on_error == "record"
+        try:
+            if interruption.requested:
+                return End.INTERRUPTED
+            for item, cursor in pairs:
+                if self._keeper.disowned:
+                    raise NotHeld("the job is somebody else's by now")
+                try:
+                    job.each_iteration(item, *self._args)
+                except Exception as error:  # the border to the user's code
+                    if not record:
+                        raise
+                    progress.error(f"{type(error).__name__}: {error}")
+                progress.advance()
+                self._cursor = cursor
+                if interruption.requested:
+                    return End.INTERRUPTED
+                if self._due(time.monotonic()):
+                    flush = asyncio.run_coroutine_threadsafe(self._flush(wait=False), loop)
+                    if flush.result() is Kept.CANCELLED:
+                        return End.CANCELLED
+            return End.COMPLETE
+        finally:
+            close = getattr(pairs, "close", None)
+            if close is not None:
+                close()
+
+    def _due(self, now: float) -> bool:
+        return now >= self._next_flush or self._job.progress.processed >= self._next_rows
+
+    async def _flush(self, *, wait: bool) -> Kept:
+        now = time.monotonic()
+        progress = self._job.progress.snapshot()
+        state = Checkpoint(
+            cursor=orjson.dumps(self._cursor),
+            executions=self._before.executions + 1,
+            run_seconds=round(self._before.run_seconds + now - self._began, 3),
+            progress=progress,
+        )
+        kept = await self._keeper.checkpoint(state, wait=wait)
+        # Also after a failure: a Redis that is away is not asked again at each item.
+        self._next_flush = time.monotonic() + self._job.checkpoint_seconds
+        self._next_rows = self._job.progress.processed + _MANY_ROWS
+        if kept is not Kept.LATER:
+            self._job.progress.written(progress)
+        return kept
+
+    async def _build(self) -> Any:
+        build = self._job.build_enumerator
+        if inspect.iscoroutinefunction(build):
+            enumerator = await build(*self._args, cursor=self._cursor)
+        else:
+            # A plain one may ask a database or count a file: not on the event loop.
+            enumerator = await self._in_thread(lambda: build(*self._args, cursor=self._cursor))
+        if not isinstance(enumerator, Iterable) and not hasattr(enumerator, "__aiter__"):
+            raise ConfigurationError(
+                f"{type(self._job).__name__}.build_enumerator returned {type(enumerator).__name__}; it must return an "
+                "iterator of pairs (item, cursor), as list_items and csv_rows do"
+            )
+        return enumerator
+
+    async def _call(self, callback: Callable[[], Any]) -> None:
+        if inspect.iscoroutinefunction(callback):
+            await callback()
+        elif getattr(callback, "__func__", None) is not getattr(IteratingJob, callback.__name__):
+            await self._in_thread(callback)
+
+
+def _pairs(enumerator: Any, job: IteratingJob) -> Iterator[tuple[Any, Any]]:
+    if not isinstance(enumerator, Iterable):
+        raise ConfigurationError(
+            f"{type(job).__name__}.each_iteration is plain, but its enumerator is async; make both the same"
+        )
+    return iter(enumerator)
+
+
+async def _pairs_async(enumerator: Any) -> AsyncIterator[tuple[Any, Any]]:
+    if isinstance(enumerator, Iterable):
+        for pair in enumerator:
+            yield pair
+    else:
+        async for pair in enumerator:
+            yield pair

@@ -1,0 +1,63 @@
+"""What a running job may know about itself and its worker.
+
+A context variable carries it: set in the task of an async job and in the thread of a plain one, so that code deep
+inside can ask without being handed anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import ContextVar
+from typing import Any
+
+
+class Interruption:
+    """A plain flag shared by a worker and its jobs: true while the worker is quiet or stopping."""
+
+    __slots__ = ("requested",)
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+class Context:
+    """The job that runs here. ``attempt`` is 1 at the first run and counts retries, not interruptions."""
+
+    __slots__ = ("_interruption", "attempt", "jid", "job_class", "queue")
+
+    def __init__(self, jid: str, job_class: str, queue: str, attempt: int, interruption: Interruption) -> None:
+        self.jid = jid
+        self.job_class = job_class
+        self.queue = queue
+        self.attempt = attempt
+        self._interruption = interruption
+
+    @property
+    def quiet(self) -> bool:
+        """True once the worker wants to get rid of its jobs: a long job may save its work and return early."""
+        return self._interruption.requested
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a log line of this job carries."""
+        return {"jid": self.jid, "class": self.job_class, "queue": self.queue}
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger named after the job; the worker adds jid, class and queue to each line."""
+        return logging.getLogger(f"jobworker.job.{self.job_class}")
+
+
+CURRENT: ContextVar[Context | None] = ContextVar("jobworker_context", default=None)
+
+
+def context() -> Context:
+    """The context of the job that runs here.
+
+    Raises:
+        LookupError: no job runs here.
+    """
+    current = CURRENT.get()
+    if current is None:
+        raise LookupError("no job runs here: context() is for code that a worker called as part of a job")
+    return current

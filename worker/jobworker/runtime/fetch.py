@@ -1,0 +1,212 @@
+"""The loop between Redis and the executor: one coroutine, one script call a cycle for as many jobs as there are.
+
+It alone takes, finishes and gives back, so no two steps of this worker ever cross. What Redis has not acknowledged
+stays here and is told again; what a cut-off take may have taken is looked up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from jobworker.errors import StaleEpoch
+from jobworker.protocol.records import Entry, GivenBack, Number, Taken
+from jobworker.runtime.executor import Collected, Executor
+from jobworker.runtime.life import Life
+from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.state import WorkerState
+
+log = logging.getLogger("jobworker.fetch")
+
+POLL_SECONDS = 0.25  # how long a job of a producer that leaves no wake token may wait for an idle worker
+_AT_ONCE = 500  # ends of jobs in one script call
+_ENDED_STATE_SECONDS = 7 * 24 * 3600  # how long the progress of a completed job can be read
+_DOUBTS = 3  # looks after a take that was cut off: Redis may carry it out late
+_DOUBT_SECONDS = 1.0
+
+
+class Fetch:
+    """``drained`` is set while the worker takes no jobs and has none, acknowledged ends included."""
+
+    def __init__(  # noqa: PLR0913  # the loop is where all of them meet
+        self,
+        life: Life,
+        link: Link,
+        state: WorkerState,
+        executor: Executor,
+        order: Callable[[], Sequence[str]],
+        concurrency: int,
+        on_drained: Callable[[], None],
+    ) -> None:
+        self._life = life
+        self._link = link
+        self._state = state
+        self._executor = executor
+        self._order = order
+        self._concurrency = concurrency
+        self._on_drained = on_drained
+        self._wakes = [life.keys.wake(queue) for queue in sorted(order())]
+        self._todo = Collected()
+        self._number = 1
+        self._token: asyncio.Task[Any] | None = None
+        self._doubts = 0
+        self._look_at = 0.0
+        self.drained = asyncio.Event()
+        self.on_begun: Callable[[], None] = lambda: None
+
+    @property
+    def load(self) -> int:
+        """Jobs whose code runs here or whose end is not acknowledged."""
+        return len(self._executor.running) + len(self._todo.finished) + len(self._todo.back)
+
+    async def run(self) -> None:
+        """Take, run, acknowledge, until cancelled."""
+        while True:
+            try:
+                if self._life.stale:
+                    await self._begin_again()
+                if self._doubts and time.monotonic() >= self._look_at:
+                    await self._look_for_unknown()
+                if not await self._cycle():
+                    await self._wait()
+            except StaleEpoch:
+                self._life.ended(self._life.scripts)
+            except AWAY as error:
+                self._link.lost(error)
+                await self._link.pause()
+
+    async def _cycle(self) -> bool:
+        """One exchange with Redis. True if the next should follow at once."""
+        todo = self._todo
+        self._executor.collect(todo)
+        if todo.back:
+            await self._give_back()
+        asked = self._free()
+        if not asked and not todo.finished:
+            self._tell_drained()
+            return False
+        queues = self._order() if asked else ()
+        number = self._number
+        # Numbers are never used twice, not even those of a take whose answer was lost: it may have been carried out.
+        self._number += asked
+        try:
+            if todo.finished:
+                taken = await self._finish(queues, asked, number)
+            else:
+                taken = await self._life.scripts.take(queues, asked, number)
+        except AWAY:
+            if asked:
+                self._doubt()
+            raise
+        self._link.back()
+        if taken.quiet is not None:
+            self._state.hear(taken.quiet)
+        self._start(taken.entries)
+        self._tell_drained()
+        return bool(todo.finished or todo.back or self._executor.has_ended or (asked and len(taken.entries) == asked))
+
+    async def _finish(self, queues: Sequence[str], asked: int, number: int) -> Taken:
+        todo = self._todo
+        batch = todo.finished[:_AT_ONCE]
+        answer = await self._life.scripts.finish(batch, queues, asked, number)
+        del todo.finished[: len(batch)]
+        for lost in answer.lost:
+            # Also when this worker's own call was carried out but its answer lost; then nothing is wrong.
+            log.warning("the end of a job was known already, or is another worker's to tell", extra={"number": lost})
+        if todo.complete:
+            await self._forget(todo, {job.number for job in batch} - set(answer.lost))
+        return answer.taken
+
+    async def _forget(self, todo: Collected, ended: set[Number]) -> None:
+        """Drop the cursors of completed jobs, after their end is acknowledged: before it, they would begin anew."""
+        keys = self._life.keys
+        jids = [todo.complete.pop(number) for number in ended & todo.complete.keys()]
+        try:
+            async with self._life.redis.pipeline(transaction=False) as pipe:
+                for jid in jids:
+                    pipe.delete(keys.iteration(jid))
+                    for name in (keys.progress(jid), keys.rows(jid), keys.errors(jid)):
+                        pipe.expire(name, _ENDED_STATE_SECONDS)
+                await pipe.execute()
+        except AWAY as error:
+            log.warning("state of completed jobs stays until it expires", extra={"jids": jids, "error": str(error)})
+
+    async def _give_back(self) -> None:
+        batch = self._todo.back[:_AT_ONCE]
+        await self._life.scripts.give_back(batch)
+        del self._todo.back[: len(batch)]
+
+    def _start(self, entries: Sequence[Entry]) -> None:
+        if self._state.taking:
+            for entry in entries:
+                self._executor.start(entry)
+        else:
+            # RACE a signal between the take's call and its answer: not started, so they go back.
+            self._todo.back += [GivenBack(entry.number, entry.queue, entry.payload) for entry in entries]
+
+    def _free(self) -> int:
+        return self._concurrency - len(self._executor.running) if self._state.taking else 0
+
+    def _tell_drained(self) -> None:
+        if self._state.taking or self.load:
+            self.drained.clear()
+        elif not self.drained.is_set():
+            self.drained.set()
+            self._on_drained()
+
+    async def _wait(self) -> None:
+        """Until a job ends, something changes, a token comes, or it is time to look at the queues all the same."""
+        wake = self._state.wake
+        if not wake.is_set() and not self._executor.has_ended:
+            if self._free() > 0 and self._token is None:
+                self._token = asyncio.create_task(self._next_token(self._life.redis))
+                self._token.add_done_callback(lambda _: wake.set())
+            try:
+                async with asyncio.timeout(_DOUBT_SECONDS if self._doubts else None):
+                    await wake.wait()
+            except TimeoutError:
+                pass
+        wake.clear()
+        if self._token is not None and self._token.done():
+            token, self._token = self._token, None
+            token.result()
+
+    async def _next_token(self, redis: Redis) -> None:
+        # Its time-out is the slow poll: whether a token came or not, the queues are looked at.
+        await cast("Awaitable[Any]", redis.blpop(self._wakes, timeout=POLL_SECONDS))
+
+    def _doubt(self) -> None:
+        self._doubts = _DOUBTS
+        self._look_at = 0.0
+
+    async def _look_for_unknown(self) -> None:
+        """Start what Redis says this worker holds and this worker does not know: taken by a call that was cut off."""
+        held = await self._life.fleet.held(self._life.worker)
+        known = self._executor.running.keys() | {job.number for job in self._todo.finished}
+        known |= {job.number for job in self._todo.back}
+        unknown = [entry for entry in held if entry.number not in known]
+        if unknown:
+            log.warning("jobs taken by a call whose answer was lost are run now", extra={"jobs": len(unknown)})
+            self._number = max(self._number, 1 + max(entry.number for entry in unknown))
+            room = max(self._free(), 0)
+            self._start(unknown[:room])
+            self._todo.back += [GivenBack(entry.number, entry.queue, entry.payload) for entry in unknown[room:]]
+        self._doubts -= 1
+        self._look_at = time.monotonic() + _DOUBT_SECONDS
+
+    async def _begin_again(self) -> None:
+        jobs = self._executor.disown()
+        unacknowledged = len(self._todo.finished) + len(self._todo.back)
+        self._todo = Collected()
+        log.error(
+            "Redis took this worker for dead and gave its jobs to others, or lost its data: "
+            "jobs here are cancelled or their results dropped, and the worker registers anew",
+            extra={"worker": self._life.worker, "running": jobs, "unacknowledged": unacknowledged},
+        )
+        await self._life.begin()
+        self.on_begun()

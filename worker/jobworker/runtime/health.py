@@ -1,0 +1,48 @@
+"""Answers the probes of a kubelet: /livez while the event loop turns, /readyz while Redis knows the worker is alive.
+
+A quiet worker stays ready: it still works, and a pod that is not ready would count as unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from jobworker.errors import ConfigurationError
+
+
+@asynccontextmanager
+async def health(port: int, ready: Callable[[], bool]) -> AsyncIterator[None]:
+    """Serve on ``port`` of all addresses; 0 serves nothing.
+
+    Raises:
+        ConfigurationError: the port is taken or forbidden.
+    """
+    if port == 0:
+        yield
+        return
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if ready():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="not registered in Redis, or its last heartbeat is too old\n")
+
+    app = web.Application()
+    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, port=port).start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"health port {port} cannot be used ({error}); set another --health-port"
+            ) from error
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,79 @@
+"""Keeps the place of an iterating job in Redis, through outages and through new lives of the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import cast
+
+import orjson
+
+from jobworker.errors import NotHeld, StaleEpoch
+from jobworker.iteration.run import Kept, Place
+from jobworker.protocol.records import Checkpoint
+from jobworker.runtime.executor import Running
+from jobworker.runtime.life import Life
+from jobworker.runtime.link import AWAY, Link
+
+_AGAIN_SECONDS = 0.2  # between two looks at whether Redis or a new life is there
+
+
+class RedisKeeper:
+    """The place of one running job."""
+
+    __slots__ = ("_life", "_link", "_run")
+
+    def __init__(self, life: Life, link: Link, run: Running) -> None:
+        self._life = life
+        self._link = link
+        self._run = run
+
+    @property
+    def disowned(self) -> bool:
+        """True once the job is somebody else's, or cut: its thread shall do no more."""
+        return self._run.disowned or self._run.cut
+
+    async def load(self) -> Place:
+        """Where the job stands; waits for as long as Redis is away."""
+        keys, jid = self._life.keys, self._run.payload.jid
+        while True:
+            try:
+                state = await self._life.fleet.iteration_state(jid)
+                if state.cursor is None:
+                    return Place(state)
+                redis = self._life.redis
+                processed = await cast("Awaitable[bytes | None]", redis.hget(keys.progress(jid), "processed"))
+                raw = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(keys.errors(jid)))
+                errors = {int(row): tuple(orjson.loads(messages)) for row, messages in raw.items()}
+                return Place(state, int(processed or 0), errors)
+            except AWAY as error:
+                self._link.lost(error)
+                await self._pause()
+
+    async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:
+        """Write it down. A life that ended meanwhile is waited for: the next one may still hold the job.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+        while True:
+            if self._run.disowned:
+                raise NotHeld(f"job {self._run.payload.jid} has another holder by now")
+            scripts = self._life.scripts
+            try:
+                cancelled = await scripts.checkpoint(self._run.entry.number, self._run.payload.jid, state)
+            except StaleEpoch:
+                self._life.ended(scripts)
+                await self._pause()
+                continue
+            except AWAY as error:
+                self._link.lost(error)
+                if not wait:
+                    return Kept.LATER
+                await self._pause()
+                continue
+            return Kept.CANCELLED if cancelled else Kept.WRITTEN
+
+    @staticmethod
+    async def _pause() -> None:
+        await asyncio.sleep(_AGAIN_SECONDS)

@@ -1,0 +1,102 @@
+"""One life of the worker after the other, as Redis sees them: registered, ended, begun anew.
+
+A life is an epoch. Redis refuses every step of an epoch that is over, so a worker that was taken for dead cannot
+acknowledge jobs that others run by now.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from importlib import metadata
+
+from redis.asyncio import Redis
+
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.records import Epoch, RescueAnswer, WorkerId
+from jobworker.protocol.rescue import Death, rescue
+from jobworker.protocol.scripts import FleetScripts, WorkerScripts
+from jobworker.runtime.settings import Settings
+from jobworker.runtime.state import WorkerState
+
+log = logging.getLogger("jobworker.worker")
+
+ALIVE_SECONDS = 5.0
+_PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+class Life:
+    """The present life. ``stale`` is set by whoever hears so first; the loop that takes jobs begins the next one."""
+
+    def __init__(self, redis: Redis, keys: Keys, worker: WorkerId, settings: Settings, state: WorkerState) -> None:
+        self.worker = worker
+        self.redis = redis
+        self.keys = keys
+        self.fleet = FleetScripts(redis, keys)
+        self.stale = False
+        self.registered = False
+        self._settings = settings
+        self._state = state
+        self._started_at = time.time()
+        self.scripts = self._new()
+
+    def _new(self) -> WorkerScripts:
+        epoch = Epoch(secrets.token_hex(8))
+        return WorkerScripts(self.redis, self.keys, self.worker, epoch, self._settings.fleet)
+
+    async def begin(self) -> None:
+        """Register; a life before that still holds jobs is rescued first, for the process that lived it is gone."""
+        scripts = self._new()
+        while True:
+            answer = await scripts.register(ALIVE_SECONDS, self._description())
+            if not isinstance(answer, bool):
+                break
+            rescued = await rescue(self.fleet, self.worker, self._settings.fleet, Death(vouched=True))
+            log.warning(
+                "the life before of this worker ended without goodbye: its jobs went back to their queues",
+                extra={"jobs": rescued.moved, "poisoned": rescued.poisoned, "answer": rescued.answer.value},
+            )
+            if rescued.answer is not RescueAnswer.OK:
+                continue
+        self.scripts = scripts
+        self.stale = False
+        self.registered = True
+        self._state.hear(answer)
+        log.info("registered", extra={"worker": self.worker, "epoch": scripts.epoch, "quiet": answer})
+
+    def ended(self, scripts: WorkerScripts) -> None:
+        """Redis refused a step of ``scripts``."""
+        if scripts is self.scripts and not self.stale:
+            self.stale = True
+            self._state.wake.set()
+
+    def beat_fields(self) -> dict[str, str | int | float]:
+        """What each beat tells anew."""
+        return {"stopping": int(self._state.stopping), "rss_kb": _rss_kb()}
+
+    def _description(self) -> dict[str, str | int | float]:
+        settings = self._settings
+        return {
+            "fleet": settings.fleet,
+            "pod": settings.pod,
+            "version": metadata.version("jobworker"),
+            "revision": settings.revision,
+            "queues": " ".join(f"{queue.name},{queue.weight}" for queue in settings.queues),
+            "order": settings.order.value,
+            "concurrency": settings.concurrency,
+            "started_at": self._started_at,
+            "hostname": settings.hostname,
+            "pid": os.getpid(),
+            "running": 0,
+            **self.beat_fields(),
+        }
+
+
+def _rss_kb() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123  # read each second; a Path costs more than the read
+            return int(statm.read().split()[1]) * _PAGE_KB
+    except OSError:
+        return 0  # not Linux

@@ -1,0 +1,262 @@
+"""The worker process from start to exit code, every order in which things happen written out here."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from jobworker.app import App
+from jobworker.client.connection import connect, without_password
+from jobworker.errors import StaleEpoch
+from jobworker.protocol.keys import Keys
+from jobworker.runtime.executor import Executor
+from jobworker.runtime.fetch import Fetch
+from jobworker.runtime.health import health
+from jobworker.runtime.heartbeat import Heartbeat, listen
+from jobworker.runtime.keeper import RedisKeeper
+from jobworker.runtime.life import Life
+from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.order import queue_order
+from jobworker.runtime.rescue import Watch
+from jobworker.runtime.scheduler import promote_forever
+from jobworker.runtime.settings import Settings
+from jobworker.runtime.state import WorkerState
+
+log = logging.getLogger("jobworker.worker")
+
+EXIT_CLEAN, EXIT_NO_START, EXIT_JOBS_CUT = 0, 1, 3
+
+_UNWIND_SECONDS = 1.5  # for async jobs to leave their context managers after they were cut
+_SAY_SECONDS = 2.0  # for the last words to Redis; with the above less than the 5 s that a pod has behind its drain
+_CANCELLATIONS, _CANCEL_SECONDS = 10, 0.1
+_OLDEST_REDIS = (7, 0)
+
+
+class Process:
+    """One worker. Make it inside the event loop that it shall run in."""
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        self._settings = settings
+        self._app = app
+        self._redis = connect(settings.redis_url)
+        self._keys = Keys(settings.key_prefix)
+        self._address = without_password(settings.redis_url)
+        self._link = Link(self._address)
+        self._state = WorkerState()
+        self._life = Life(self._redis, self._keys, settings.identity(), settings, self._state)
+        self._executor = Executor(
+            app.jobs, self._state, settings.concurrency, lambda run: RedisKeeper(self._life, self._link, run)
+        )
+        self._fetch = Fetch(
+            self._life,
+            self._link,
+            self._state,
+            self._executor,
+            queue_order(settings.queues, settings.order),
+            settings.concurrency,
+            lambda: self._heartbeat.beat_now(),
+        )
+        self._heartbeat = Heartbeat(self._life, self._link, self._state, lambda: self._fetch.load)
+        self._fetch.on_begun = self._heartbeat.registered
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+
+    async def run(self) -> int:
+        """Work until a signal ends it; the exit code."""
+        self._handle_signals()
+        try:
+            if not await self._wait_for_redis():
+                return EXIT_CLEAN if self._stop.is_set() else EXIT_NO_START
+            async with health(self._settings.health_port, lambda: self._heartbeat.fresh):
+                return await self._work()
+        finally:
+            await self._app.close()
+            await self._redis.aclose()
+
+    async def _work(self) -> int:
+        # 1. Registered before anything is taken: what is taken is held by a life that others can find dead.
+        await self._life.begin()
+        self._heartbeat.registered()
+        # 2. Heartbeat and signals before the first job: a worker that is quiet from its start takes none.
+        tasks = [
+            self._spawn(self._heartbeat.run(), "heartbeat"),
+            self._spawn(listen(self._redis, self._keys, self._life.worker, self._link, self._heartbeat), "listen"),
+            self._spawn(promote_forever(self._redis, self._keys, self._link), "scheduler"),
+            self._spawn(Watch(self._life, self._link).run(), "rescue"),
+            # 3. Jobs last.
+            fetching := self._spawn(self._fetch.run(), "fetch"),
+        ]
+        log.info("ready: %d jobs known", len(self._app.jobs), extra=self._described())
+        # A loop that ends by itself is a defect; the process ends with it rather than live half.
+        stopping = self._spawn(self._stop.wait(), "stop")
+        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        broken = [task for task in done if task is not stopping]
+        for task in broken:
+            log.critical("a loop of the worker broke: the process ends", exc_info=task.exception())
+        clean = await self._drain() and not broken
+        # The heartbeat goes on through the drain, so that nobody rescues jobs that still run here.
+        await _end([task for task in (*tasks, stopping) if task is not fetching])
+        clean = await self._leave() and clean
+        await _end([fetching])
+        log.info("stopped", extra={"jobs_cut": self._executor.jobs_cut})
+        return EXIT_CLEAN if clean else EXIT_JOBS_CUT
+
+    async def _drain(self) -> bool:
+        """From the signal to the moment when this process holds no job. True if every job ended or went back itself."""
+        budget = self._settings.shutdown_seconds
+        log.info(
+            "stopping: no more jobs are taken, iterating jobs go back, others have their time",
+            extra={"running": len(self._executor.running), "seconds": budget},
+        )
+        # 1. Quiet: not started jobs and iterating jobs go back to the front of their queues.
+        self._state.stop()
+        # 2. Other jobs run on, their ends are acknowledged, until none is left or the time is over.
+        if await self._drained_within(budget):
+            return True
+        # 3. Cut what remains. Async jobs first get a moment to unwind: what went back may start elsewhere at once.
+        cut = self._executor.cut()
+        if cut == 0:
+            log.error("Redis did not take the last results: others will run those jobs again")
+            return False
+        tasks = [run.task for run in self._executor.running.values() if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_UNWIND_SECONDS)
+        # 4. Give back to the front what was cut, with no retry counted.
+        self._executor.abandon()
+        async with _within(_SAY_SECONDS) as said:
+            await self._fetch.drained.wait()
+        if not said.done:
+            log.error("Redis did not take the cut jobs back: others will find this worker dead and run them")
+        return False
+
+    async def _drained_within(self, seconds: float) -> bool:
+        drained = self._spawn(self._fetch.drained.wait(), "drained")
+        now = self._spawn(self._stop_now.wait(), "stop-now")
+        done, _ = await asyncio.wait({drained, now}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        now.cancel()
+        return drained in done
+
+    async def _leave(self) -> bool:
+        """Say goodbye, so that nobody has to wait for the heartbeat to run out."""
+        async with _within(_SAY_SECONDS) as said:
+            try:
+                if not await self._life.scripts.deregister():
+                    log.error("jobs are still held under this worker's name; others will rescue them")
+                    return False
+                if self._settings.worker is None:
+                    # A random identity never comes back; whoever quieted it left a fact about nobody.
+                    await self._redis.delete(self._keys.quiet(self._life.worker))
+            except StaleEpoch:
+                log.error("Redis took this worker for dead before it could say goodbye")
+                return False
+            except AWAY as error:
+                self._link.lost(error)
+                return False
+        return said.done
+
+    async def _wait_for_redis(self) -> bool:
+        """Until Redis answers or the time for it is over; what is wrong with it is said in one line."""
+        deadline = time.monotonic() + self._settings.connect_seconds
+        while not self._stop.is_set():
+            try:
+                await self._inspect(self._redis)
+            except AWAY as error:
+                left = deadline - time.monotonic()
+                message = f"Redis at {self._address} does not answer: {error}"
+                if left <= 0:
+                    log.critical("%s; giving up after %.0f s", message, self._settings.connect_seconds)
+                    return False
+                log.error("%s; trying for %.0f s more", message, left)
+                await self._link.pause()
+            else:
+                return True
+        return False
+
+    async def _inspect(self, redis: Redis) -> None:
+        facts = cast("dict[str, Any]", await redis.info())
+        version = str(facts.get("redis_version", "0.0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_REDIS:
+            log.error("Redis %s is too old, scripts of this version need 7.0", version)
+        policy = facts.get("maxmemory_policy")
+        if policy not in {"noeviction", None} and facts.get("maxmemory"):
+            log.warning("Redis may evict jobs: set maxmemory-policy noeviction", extra={"policy": policy})
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._on_stop, name)
+        loop.add_signal_handler(signal.SIGTSTP, self._on_quiet)
+        # Threads by faulthandler, which answers also while a job keeps the loop; chained in front of the loop's handler.
+        loop.add_signal_handler(signal.SIGTTIN, self._on_stacks)
+        faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True, chain=True)
+
+    def _on_stop(self, name: signal.Signals) -> None:
+        log.info("signal", extra={"signal": name.name})
+        if self._stop.is_set():
+            self._stop_now.set()
+        self._stop.set()
+
+    def _on_quiet(self) -> None:
+        log.info("signal: quiet, until the process ends", extra={"signal": "SIGTSTP"})
+        self._state.be_quiet_here()
+
+    def _on_stacks(self) -> None:
+        jobs = {run.task: run.context.fields for run in self._executor.running.values()}
+        for task in asyncio.all_tasks():
+            frames = task.get_stack()
+            where = " < ".join(f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in reversed(frames))
+            log.info("task is at", extra={"task": task.get_name(), **jobs.get(task, {}), "at": where})
+
+    def _described(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "worker": self._life.worker,
+            "redis": self._address,
+            "queues": " ".join(f"{queue.name},{queue.weight}" for queue in settings.queues),
+            "order": settings.order.value,
+            "concurrency": settings.concurrency,
+        }
+
+    @staticmethod
+    def _spawn(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        return asyncio.create_task(work, name=name)
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    # More than once: a cancellation that meets the very end of a network call can be lost inside the Redis library.
+    for _ in range(_CANCELLATIONS):
+        for task in tasks:
+            task.cancel()
+        _, pending = await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+        if not pending:
+            return
+    log.error("loops of the worker did not end", extra={"tasks": [task.get_name() for task in pending]})
+
+
+class _within:  # noqa: N801  # reads as a statement: async with _within(2)
+    """Run a block for so many seconds at most; ``done`` says whether it came to its end."""
+
+    def __init__(self, seconds: float) -> None:
+        self.done = False
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> _within:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, *what: Any) -> bool:
+        try:
+            await self._timeout.__aexit__(*what)
+        except TimeoutError:
+            return True
+        self.done = what[0] is None
+        return False
