@@ -19,7 +19,7 @@ from jobworker.client.synchronous import SyncClient
 from jobworker.errors import ConfigurationError
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs import definition
-from jobworker.jobs.definition import Definition
+from jobworker.jobs.definition import Definition, Options
 from jobworker.jobs.registry import Registry
 from jobworker.protocol.payload import JobId
 
@@ -106,6 +106,7 @@ class Job(Enqueueable[P], Generic[P, R]):
         self.__wrapped__ = function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now."""
         return self._function(*args, **kwargs)
 
 
@@ -119,6 +120,7 @@ class JobClass(Enqueueable[P], Generic[P, J]):
         self.__wrapped__ = target
 
     def __call__(self) -> J:
+        """An instance."""
         return self._target()
 
 
@@ -126,10 +128,10 @@ class JobDecorator(Protocol):
     """What ``@app.job(…)`` returns: takes a function or a class of iterating jobs."""
 
     @overload
-    def __call__(self, target: _Iterates[P, J], /) -> JobClass[P, J]: ...
+    def __call__(self, target: _Iterates[P, J], /) -> JobClass[P, J]: ...  # type: ignore[overload-overlap]  # noqa: D102  # a class with each_iteration is the narrower case
 
     @overload
-    def __call__(self, target: Callable[P, R], /) -> Job[P, R]: ...
+    def __call__(self, target: Callable[P, R], /) -> Job[P, R]: ...  # noqa: D102  # the class tells
 
 
 class App:
@@ -192,10 +194,10 @@ class App:
             self._sync_client = None
 
     @overload
-    def job(self, target: _Iterates[P, J], /) -> JobClass[P, J]: ...
+    def job(self, target: _Iterates[P, J]) -> JobClass[P, J]: ...  # type: ignore[overload-overlap]  # a class with each_iteration is the narrower case
 
     @overload
-    def job(self, target: Callable[P, R], /) -> Job[P, R]: ...
+    def job(self, target: Callable[P, R]) -> Job[P, R]: ...
 
     @overload
     def job(self, *, queue: str = ..., retry: bool | int = ..., name: str | None = ...) -> JobDecorator: ...
@@ -203,7 +205,6 @@ class App:
     def job(
         self,
         target: Any = None,
-        /,
         *,
         queue: str = "default",
         retry: bool | int = True,
@@ -218,18 +219,18 @@ class App:
             ConfigurationError: two jobs of one name, an option out of range, a parameter that a list cannot fill.
         """
         if target is None:
-            return lambda found: self._define(found, queue, retry, name)
-        return self._define(target, queue, retry, name)
+            return lambda found: self._define(found, name, Options(queue, retry))
+        return self._define(target, name, Options(queue, retry))
 
-    def _define(self, target: Any, queue: str, retry: bool | int, name: str | None) -> Any:
+    def _define(self, target: Any, name: str | None, options: Options) -> Any:
         if inspect.isclass(target):
             if not issubclass(target, IteratingJob):
                 raise ConfigurationError(f"{target.__qualname__} is a class, but no IteratingJob; derive it from one")
-            defined = definition.of_class(target, name or target.__name__, queue, retry)
+            defined = definition.of_class(target, name or target.__name__, options)
             self.jobs.add(defined)
             return JobClass(self, defined, target)
         if not callable(target) or not hasattr(target, "__name__"):
             raise ConfigurationError(f"@app.job is for functions and IteratingJob classes, not for {target!r}")
-        defined = definition.of_function(target, name or target.__name__, queue, retry)
+        defined = definition.of_function(target, name or target.__name__, options)
         self.jobs.add(defined)
         return Job(self, defined, target)

@@ -18,6 +18,7 @@ from jobworker.cli.loading import load
 from jobworker.client.connection import DEFAULT_URL, without_password
 from jobworker.client.synchronous import SyncClient
 from jobworker.errors import JobworkerError
+from jobworker.jobs.definition import MAX_RETRIES
 from jobworker.protocol.records import WorkerId
 from jobworker.runtime import logs
 from jobworker.runtime.process import EXIT_JOBS_CUT, Process
@@ -180,7 +181,7 @@ def check(target: str) -> None:
     """Import MODULE:APP and list its jobs, as a build or a deploy may want to."""
     app = load(target)
     for job in app.jobs:
-        retry = {True: "25 retries", False: "no retry"}.get(job.retry, f"{job.retry} retries")
+        retry = f"{MAX_RETRIES if job.retry is True else int(job.retry)} retries"
         click.echo(f"{job.name}{job.signature}  {job.kind.value}, queue {job.queue}, {retry}")
     if len(app.jobs) == 0:
         raise click.ClickException(f"{target} defines no job; are the modules with the jobs imported?")

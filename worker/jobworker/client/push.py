@@ -17,7 +17,7 @@ CHUNK = 1_000  # payloads in one script call: Redis serves others in between
 T = TypeVar("T")
 
 
-def build(  # noqa: PLR0913  # a job's fields are its arguments
+def build(
     job_class: str,
     args: Sequence[Any],
     *,

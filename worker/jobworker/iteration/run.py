@@ -52,7 +52,7 @@ class Kept(Enum):
 class Place:
     """Where the job stood when this run began."""
 
-    state: IterationState = IterationState()
+    state: IterationState = field(default_factory=IterationState)
     processed: int = 0
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
@@ -144,7 +144,7 @@ class Run:
         record = job.on_error == "record"
         breath = time.monotonic()
         try:
-            if interruption.requested:
+            if self._interruption.requested:
                 return End.INTERRUPTED
             async for item, cursor in pairs:
                 try:
@@ -173,7 +173,7 @@ class Run:
         job, progress, interruption = self._job, self._job.progress, self._interruption
         record = job.on_error == "record"
         try:
-            if interruption.requested:
+            if self._interruption.requested:
                 return End.INTERRUPTED
             for item, cursor in pairs:
                 if self._keeper.disowned:

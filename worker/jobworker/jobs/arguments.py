@@ -34,7 +34,7 @@ def check(job_class: str, args: Sequence[Any], signature: inspect.Signature | No
             )
 
 
-def _fault(value: Any, path: str, depth: int) -> str | None:
+def _fault(value: Any, path: str, depth: int) -> str | None:  # noqa: PLR0911  # one answer for each type of JSON
     if depth > _DEEPEST:
         return f"{path[:40]}… is nested deeper than {_DEEPEST} levels"
     kind = type(value)

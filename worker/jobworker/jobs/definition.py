@@ -22,6 +22,14 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What ``@app.job(…)`` was given: ``retry`` is True (25 tries), False (none) or a number of tries."""
+
+    queue: str = "default"
+    retry: bool | int = True
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     """``target`` is the function, or the class of an iterating job; ``signature`` that of the enqueued arguments."""
 
@@ -47,7 +55,7 @@ class Definition:
         return list(bound.args)
 
 
-def of_function(function: Callable[..., Any], name: str, queue: str, retry: bool | int) -> Definition:
+def of_function(function: Callable[..., Any], name: str, options: Options) -> Definition:
     """Define a job from a function.
 
     Raises:
@@ -57,15 +65,20 @@ def of_function(function: Callable[..., Any], name: str, queue: str, retry: bool
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigurationError(f"job {name} is a generator, which a worker would never run; use IteratingJob")
     signature = inspect.signature(function)
-    return _checked(Definition(name, kind, function, signature, queue, retry))
+    return _checked(Definition(name, kind, function, signature, options.queue, options.retry))
 
 
-def of_class(target: type[Any], name: str, queue: str, retry: bool | int) -> Definition:
+def of_class(target: type[Any], name: str, options: Options) -> Definition:
     """Define an iterating job from its class: its arguments are what `each_iteration` takes after the item.
 
     Raises:
         ConfigurationError: an option is out of range, or the class cannot be run.
     """
+    missing = [
+        method for method in ("build_enumerator", "each_iteration") if not callable(getattr(target, method, None))
+    ]
+    if missing:
+        raise ConfigurationError(f"job {name} does not define {' and '.join(missing)}")
     each = inspect.signature(target.each_iteration)
     parameters = list(each.parameters.values())
     named = [parameter for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_POSITIONAL]
@@ -74,7 +87,8 @@ def of_class(target: type[Any], name: str, queue: str, retry: bool | int) -> Def
     if "cursor" not in inspect.signature(target.build_enumerator).parameters:
         raise ConfigurationError(f"job {name}: build_enumerator must take `cursor`, where it shall begin")
     kept = [p for place, p in enumerate(parameters) if place > 1 or p.kind is inspect.Parameter.VAR_POSITIONAL]
-    return _checked(Definition(name, Kind.ITERATING, target, each.replace(parameters=kept), queue, retry))
+    signature = each.replace(parameters=kept)
+    return _checked(Definition(name, Kind.ITERATING, target, signature, options.queue, options.retry))
 
 
 def _checked(definition: Definition) -> Definition:

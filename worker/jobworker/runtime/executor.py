@@ -91,7 +91,8 @@ class Executor:
         try:
             payload = payloads.parse(entry.payload)
         except MalformedPayload as error:
-            log.error("job buried in the dead set: %s", error, extra={"queue": entry.queue})
+            # A traceback through the parser would tell nobody anything.
+            log.error("job buried in the dead set: %s", error, extra={"queue": entry.queue})  # noqa: TRY400  # see above
             self._refused.append(Finished(entry.number, Outcome.DEAD, time.time(), entry.payload))
             return
         before = payload.retry_count

@@ -33,7 +33,7 @@ _DOUBT_SECONDS = 1.0
 class Fetch:
     """``drained`` is set while the worker takes no jobs and has none, acknowledged ends included."""
 
-    def __init__(  # noqa: PLR0913  # the loop is where all of them meet
+    def __init__(
         self,
         life: Life,
         link: Link,
@@ -129,9 +129,9 @@ class Fetch:
         try:
             async with self._life.redis.pipeline(transaction=False) as pipe:
                 for jid in jids:
-                    pipe.delete(keys.iteration(jid))
+                    cast("Any", pipe).delete(keys.iteration(jid))
                     for name in (keys.progress(jid), keys.rows(jid), keys.errors(jid)):
-                        pipe.expire(name, _ENDED_STATE_SECONDS)
+                        cast("Any", pipe).expire(name, _ENDED_STATE_SECONDS)
                 await pipe.execute()
         except AWAY as error:
             log.warning("state of completed jobs stays until it expires", extra={"jids": jids, "error": str(error)})

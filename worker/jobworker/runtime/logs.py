@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import override
 else:  # typing has it from Python 3.12 on
 
-    def override(method):  # noqa: ANN001, ANN202, D103  # the checker sees the other one
+    def override(method):  # noqa: ANN001, ANN201, D103  # the checker sees the other one
         return method
 
 

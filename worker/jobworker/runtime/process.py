@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from redis.asyncio import Redis
 
@@ -62,7 +62,7 @@ class Process:
             self._executor,
             queue_order(settings.queues, settings.order),
             settings.concurrency,
-            lambda: self._heartbeat.beat_now(),
+            self._on_drained,
         )
         self._heartbeat = Heartbeat(self._life, self._link, self._state, lambda: self._fetch.load)
         self._fetch.on_begun = self._heartbeat.registered
@@ -131,7 +131,7 @@ class Process:
             await asyncio.wait(tasks, timeout=_UNWIND_SECONDS)
         # 4. Give back to the front what was cut, with no retry counted.
         self._executor.abandon()
-        async with _within(_SAY_SECONDS) as said:
+        async with _Within(_SAY_SECONDS) as said:
             await self._fetch.drained.wait()
         if not said.done:
             log.error("Redis did not take the cut jobs back: others will find this worker dead and run them")
@@ -147,7 +147,7 @@ class Process:
 
     async def _leave(self) -> bool:
         """Say goodbye, so that nobody has to wait for the heartbeat to run out."""
-        async with _within(_SAY_SECONDS) as said:
+        async with _Within(_SAY_SECONDS) as said:
             try:
                 if not await self._life.scripts.deregister():
                     log.error("jobs are still held under this worker's name; others will rescue them")
@@ -156,7 +156,7 @@ class Process:
                     # A random identity never comes back; whoever quieted it left a fact about nobody.
                     await self._redis.delete(self._keys.quiet(self._life.worker))
             except StaleEpoch:
-                log.error("Redis took this worker for dead before it could say goodbye")
+                log.error("Redis took this worker for dead before it could say goodbye")  # noqa: TRY400  # no traceback
                 return False
             except AWAY as error:
                 self._link.lost(error)
@@ -175,14 +175,14 @@ class Process:
                 if left <= 0:
                     log.critical("%s; giving up after %.0f s", message, self._settings.connect_seconds)
                     return False
-                log.error("%s; trying for %.0f s more", message, left)
+                log.error("%s; trying for %.0f s more", message, left)  # noqa: TRY400  # one line, no traceback: the address tells all
                 await self._link.pause()
             else:
                 return True
         return False
 
     async def _inspect(self, redis: Redis) -> None:
-        facts = cast("dict[str, Any]", await redis.info())
+        facts = await redis.info()
         version = str(facts.get("redis_version", "0.0"))
         if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_REDIS:
             log.error("Redis %s is too old, scripts of this version need 7.0", version)
@@ -195,9 +195,12 @@ class Process:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_stop, name)
         loop.add_signal_handler(signal.SIGTSTP, self._on_quiet)
-        # Threads by faulthandler, which answers also while a job keeps the loop; chained in front of the loop's handler.
+        # Threads by faulthandler, which answers also while a job keeps the loop; it calls the loop's handler after.
         loop.add_signal_handler(signal.SIGTTIN, self._on_stacks)
         faulthandler.register(signal.SIGTTIN, file=sys.stderr, all_threads=True, chain=True)
+
+    def _on_drained(self) -> None:
+        self._heartbeat.beat_now()
 
     def _on_stop(self, name: signal.Signals) -> None:
         log.info("signal", extra={"signal": name.name})
@@ -233,29 +236,30 @@ class Process:
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
     # More than once: a cancellation that meets the very end of a network call can be lost inside the Redis library.
+    pending = set(tasks)
     for _ in range(_CANCELLATIONS):
-        for task in tasks:
+        for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
         if not pending:
             return
     log.error("loops of the worker did not end", extra={"tasks": [task.get_name() for task in pending]})
 
 
-class _within:  # noqa: N801  # reads as a statement: async with _within(2)
+class _Within:
     """Run a block for so many seconds at most; ``done`` says whether it came to its end."""
 
     def __init__(self, seconds: float) -> None:
         self.done = False
         self._timeout = asyncio.timeout(seconds)
 
-    async def __aenter__(self) -> _within:
+    async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
         return self
 
-    async def __aexit__(self, *what: Any) -> bool:
+    async def __aexit__(self, *what: object) -> bool:
         try:
-            await self._timeout.__aexit__(*what)
+            await self._timeout.__aexit__(*cast("tuple[Any, Any, Any]", what))
         except TimeoutError:
             return True
         self.done = what[0] is None

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable
-from typing import cast
+from typing import Any, cast
 
 from jobworker.protocol.records import RescueAnswer, WorkerId
 from jobworker.protocol.rescue import Death, rescue
@@ -70,7 +70,7 @@ class Watch:
             return set()
         async with redis.pipeline(transaction=False) as pipe:
             for worker in workers:
-                pipe.exists(keys.alive(worker))
+                cast("Any", pipe).exists(keys.alive(worker))  # queued here, sent by execute
             alive = await pipe.execute()
         return {worker for worker, lives in zip(workers, alive, strict=True) if not lives}
 
