@@ -43,6 +43,7 @@ class ActivityObserver:
         self._needed_at: dict[Key, dict[Home, float]] = {}
         self._where: dict[Resident, str] = {}
         self._figures_at: dict[Resident, float] = {}
+        self._drained_at: dict[Resident, dict[str, float]] = {}
 
     async def run(self) -> None:
         """Keep the watches in step with the JobWorkers, for ever."""
@@ -83,6 +84,11 @@ class ActivityObserver:
             if watch is not None:
                 return watch.adapter(home)
         return None
+
+    def drained_at(self, key: Key, uid: str) -> float | None:
+        """Monotonic time since which a quiet worker has been seen to hold nothing."""
+        times = (self._drained_at.get((key, home), {}).get(uid) for home in self._needed_at.get(key, ()))
+        return min((at for at in times if at is not None), default=None)
 
     def look_soon(self, key: Key) -> None:
         """Something was changed, or a pod came or went: look again at once."""
@@ -151,6 +157,7 @@ class ActivityObserver:
         self._leave(resident)
         self._seen.pop(resident, None)
         self._figures_at.pop(resident, None)
+        self._drained_at.pop(resident, None)
 
     async def _close_unused(self) -> None:
         for url, watch in [(url, watch) for url, watch in self.watches.items() if not watch.asks]:
@@ -203,6 +210,12 @@ class ActivityObserver:
                 self._poke(key)
             return
         now = time.monotonic()
+        drained = self._drained_at.get(resident, {})
+        self._drained_at[resident] = {
+            uid: drained.get(uid, now)
+            for uid, seen in answer.activities.items()
+            if seen.quiet is not None and not seen.busy
+        }
         if not isinstance(before, RedisFacts) or _signature(before) != _signature(answer):
             self._poke(key)
         elif _figures(before) != _figures(answer):
