@@ -14,6 +14,8 @@ from tests.cluster.tool.cluster import Cluster
 from tests.cluster.tool.errors import ClusterError
 from tests.cluster.tool.progress import Progress
 
+SECRETS_NAMESPACE = "shop-with-secrets"
+
 _numbers = itertools.count(1)
 
 
@@ -48,14 +50,17 @@ def cluster() -> Iterator[Platform]:
 @pytest.fixture(scope="session")
 def platform(cluster: Platform) -> Platform:
     """The cluster with the operator installed."""
-    cluster.install_operator()
+    # The chart's Role for Secrets needs its namespace to be there.
+    Shop(cluster, SECRETS_NAMESPACE).create_namespace()
+    cluster.install_operator(f"secretNamespaces={{{SECRETS_NAMESPACE}}}")
     return cluster
 
 
 @pytest.fixture
 def shop(platform: Platform, request: pytest.FixtureRequest) -> Iterator[Shop]:
     """A namespace of the test's own with a Redis in it."""
-    opened = Shop(platform, f"shop-{next(_numbers)}")
+    named = request.node.get_closest_marker("namespace")
+    opened = Shop(platform, named.args[0] if named else f"shop-{next(_numbers)}")
     try:
         yield opened
     finally:

@@ -73,8 +73,9 @@ class Platform:
         return items
 
     def install_operator(self, *settings: str) -> None:
-        """``helm upgrade --install`` of the chart, waiting until the operator is ready."""
-        values = [part for setting in settings for part in ("--set", setting)]
+        """``helm upgrade --install`` of the chart with the image built here, waiting until the operator is ready."""
+        chosen = ("image.tag=dev", "image.pullPolicy=Never", *settings)
+        values = [part for setting in chosen for part in ("--set", setting)]
         self.cluster.helm(
             "upgrade", "--install", RELEASE, str(REPOSITORY / "helm" / "jobworker"), "--namespace", OPERATOR_NAMESPACE,
             "--create-namespace", "--wait", "--timeout", "120s", *values,
@@ -131,18 +132,15 @@ class Shop:
         self.namespace = namespace
         self.redis_url = f"redis://redis.{namespace}.svc:6379/0"
 
+    def create_namespace(self) -> None:
+        """Create the namespace, under Pod Security "restricted"."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        metadata = {"name": self.namespace, "labels": labels}
+        self.platform.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
     def open(self) -> redis.Redis:
-        """Create the namespace (Pod Security restricted) and its Redis; a client of it, from outside."""
-        self.platform.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {
-                    "name": self.namespace,
-                    "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-                },
-            }
-        )
+        """Create the namespace and its Redis; a client of it, from outside."""
+        self.create_namespace()
         documents = yaml.safe_load_all((REPOSITORY / "examples" / "redis.yaml").read_text())
         self.platform.apply(*[_moved(document, self.namespace) for document in documents if _wanted(document)])
         done = self.platform.kubectl("rollout", "status", "deployment/redis", "-n", self.namespace, "--timeout=120s")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import redis
 
+from tests.cluster.conftest import SECRETS_NAMESPACE
 from tests.cluster.effects import Effects
 from tests.cluster.platform import Shop, pod_template
 from tests.waiting import wait_until_sync
@@ -39,7 +41,7 @@ def test_min_above_max_is_refused_with_both_names(shop: Shop, shop_redis: redis.
 
 def test_a_redis_that_does_not_answer_is_named_in_the_status(shop: Shop, shop_redis: redis.Redis) -> None:
     shop.platform.apply(shop.jobworker(replicas=1, redis={"url": "redis://:secret@nowhere.invalid:6379/0"}))
-    said = message(shop, "Ready", "False") + message(shop, "ScalingActive", "False")
+    said = message(shop, "Degraded", "True")
     assert "nowhere.invalid" in said
     assert "secret" not in said
     logs = wait_until_sync(lambda: _logs(shop), 60, "a log of the worker")
@@ -47,10 +49,19 @@ def test_a_redis_that_does_not_answer_is_named_in_the_status(shop: Shop, shop_re
     assert "secret" not in logs
 
 
+def test_a_secret_that_the_operator_may_not_read_says_which_value_of_the_chart_allows_it(
+    shop: Shop, shop_redis: redis.Redis
+) -> None:
+    reference = {"urlFrom": {"secretKeyRef": {"name": "shop-redis", "key": "url"}}}
+    shop.platform.apply(shop.jobworker(replicas=1, redis=reference))
+    assert "secretNamespaces" in message(shop, "Degraded", "True")
+
+
+@pytest.mark.namespace(SECRETS_NAMESPACE)
 def test_a_missing_secret_is_named_in_the_status(shop: Shop, shop_redis: redis.Redis) -> None:
     reference = {"urlFrom": {"secretKeyRef": {"name": "shop-redis", "key": "url"}}}
     shop.platform.apply(shop.jobworker(replicas=1, redis=reference))
-    assert "shop-redis" in message(shop, "Ready", "False")
+    assert "shop-redis" in message(shop, "Degraded", "True")
     # Made good, it goes on by itself.
     shop.platform.kubectl(
         "create", "secret", "generic", "shop-redis", f"--from-literal=url={shop.redis_url}", "-n", shop.namespace
