@@ -14,7 +14,7 @@ from jobworker_operator.model.facts import Observation, PodFacts, RedisFacts, Wo
 from jobworker_operator.plan.drain import Census
 
 SILENT_SECONDS = 2.0
-"""Two beats. Whoever beat later than that may be at work, whatever the API server shows."""
+"""Two beats. Whoever beat later than that may be at work, though the API server shows the end of its pod."""
 
 _CLOCK_SKEW_SECONDS = 5.0  # between a node's clock and Redis'
 
@@ -33,6 +33,10 @@ def rescues(observation: Observation, census: Census) -> Iterator[RescueWorker]:
                 planned=planned(member.pod),
                 forget=False,
                 cause=f"the container of pod {member.pod.name} ended",
+            )
+        elif activity is not None and _leaves_quiet_behind(member.pod, activity):
+            yield RescueWorker(
+                uid=member.pod.uid, epoch=None, planned=True, forget=True, cause=f"pod {member.pod.name} has ended"
             )
     shown = {pod.uid for pod in observation.pods}
     for uid in redis.orphans:
@@ -61,12 +65,22 @@ def is_silent(activity: WorkerActivity) -> bool:
     return not activity.alive or age is None or age >= SILENT_SECONDS
 
 
+def _leaves_quiet_behind(pod: PodFacts, activity: WorkerActivity) -> bool:
+    """Its worker has left for good and cleanly: the quiet fact, which has no end of its own, is all that remains."""
+    left = activity.epoch is None and not activity.busy and activity.quiet is not None
+    return left and pod.terminating and pod.container_ever_started and not pod.container_running
+
+
 def life_is_over(pod: PodFacts, activity: WorkerActivity, now: float) -> bool:
-    """The life that Redis shows has ended: by its container's end, or because the container began anew since."""
-    if activity.epoch is None or not is_silent(activity):
+    """The life that Redis shows has ended: by its container's end, or because the container began anew since.
+
+    Only when its heartbeat has expired: a watch that lags may show the end of the life before, and then a short
+    silence would be all that speaks against a worker at its work.
+    """
+    if activity.epoch is None or activity.alive:
         return False
     if not pod.container_running:
         return True
-    if activity.alive or activity.beat_age_seconds is None or pod.container_started_at is None:
+    if activity.beat_age_seconds is None or pod.container_started_at is None:
         return False
     return pod.container_started_at - (now - activity.beat_age_seconds) > _CLOCK_SKEW_SECONDS

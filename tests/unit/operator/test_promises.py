@@ -15,6 +15,7 @@ from jobworker_operator.model.facts import (
     Recommendation,
     RedisFacts,
     Removal,
+    RemovalReason,
     WorkerActivity,
 )
 from jobworker_operator.model.names import DRAIN_FINALIZER
@@ -24,7 +25,7 @@ from tests.unit.operator.promises import check
 from tests.unit.operator.situations import AWAY, NEW, NOW, OLD, jobworker
 
 ages = st.sampled_from([0.0, 0.5, 1.9, 2.0, 4.0, 9.0, 11.0, 59.0, 61.0, 700.0])
-reasons = st.sampled_from(["Rollout", "ScaleIn", "Deleted", "Surplus", "Failed"])
+reasons: st.SearchStrategy[RemovalReason] = st.sampled_from(["Rollout", "ScaleIn", "Deleted", "Surplus", "Failed"])
 mostly = st.sampled_from([True, True, True, True, False])
 rarely = st.sampled_from([False, False, False, False, False, True])
 
@@ -81,6 +82,7 @@ def observations(draw: st.DrawFn) -> Observation:
     told = {uid: draw(activities()) for uid in [*uids, *orphans] if not draw(rarely)}
     depth = draw(st.sampled_from([0, 1, 25, 400]))
     auto = draw(st.booleans())
+    broken: dict[str, Any] = {"spec": None, "problem": "mend it"} if draw(rarely) else {}
     owner = jobworker(
         draw(st.integers(0, 6)),
         rollout=RolloutSpec(
@@ -95,7 +97,7 @@ def observations(draw: st.DrawFn) -> Observation:
         deleting=draw(rarely),
         finalizers=(DRAIN_FINALIZER,) if draw(mostly) else (),
         status=draw(st.sampled_from([{}, {"desiredReplicas": 3, "replicas": 3, "updateRevision": OLD}])),
-        **({"spec": None, "problem": "mend it"} if draw(rarely) else {}),
+        **broken,
     )
     return Observation(
         now=NOW,
