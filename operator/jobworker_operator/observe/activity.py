@@ -75,15 +75,33 @@ class ActivityObserver:
         return self._merged(jobworker, main, seen)
 
     def adapter(self, key: Key, uid: str) -> WorkerAdapter | None:
-        """The way to a worker: through the Redis of its pod, else the one where it was seen as an orphan."""
+        """The way to a worker: through the Redis of its pod, else the one where it was seen as an orphan.
+
+        None while that one cannot be read, for then nothing is known that could be acted on.
+        """
         jobworker = self._jobworkers.get(key)
         if jobworker is None:
             return None
         for home in self._candidates(jobworker, uid):
             watch = self.watches.get(self._where.get((key, home), ""))
-            if watch is not None:
+            if watch is not None and isinstance(self._seen.get((key, home)), RedisFacts):
                 return watch.adapter(home)
         return None
+
+    def problems(self, key: Key) -> tuple[str, ...]:
+        """Sentences about older addresses that cannot be read while pods still work there."""
+        jobworker = self._jobworkers.get(key)
+        if jobworker is None:
+            return ()
+        main = None if jobworker.spec is None else Home(key.namespace, jobworker.spec.redis)
+        seen = {home: self._seen.get((key, home)) for home in self._homes(jobworker) if home != main}
+        return tuple(
+            sorted(
+                f"pods with an older Redis address cannot be asked whether they are busy, so they stay: {each.problem}"
+                for each in seen.values()
+                if isinstance(each, Unreadable)
+            )
+        )
 
     def drained_at(self, key: Key, uid: str) -> float | None:
         """Monotonic time since which a quiet worker has been seen to hold nothing."""

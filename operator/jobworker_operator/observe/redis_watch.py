@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
@@ -71,9 +72,10 @@ class RedisWatch:
 
     def start(self) -> None:
         """Begin to look and to listen."""
+        # In a context of their own: their log lines belong to no reconcile, not even to the one that began them.
         self._tasks = [
-            asyncio.create_task(self._look_for_ever(), name=f"look {self.shown}"),
-            asyncio.create_task(self._listen_for_ever(), name=f"listen {self.shown}"),
+            asyncio.create_task(self._look_for_ever(), name=f"look {self.shown}", context=Context()),
+            asyncio.create_task(self._listen_for_ever(), name=f"listen {self.shown}", context=Context()),
         ]
 
     async def close(self) -> None:
@@ -153,7 +155,7 @@ class RedisWatch:
 def _sentence(shown: str, error: Exception) -> str:
     if isinstance(error, AuthenticationError):
         return f"Redis {shown} refuses the user or password: {error}"
-    words = str(error) or type(error).__name__
+    words = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, TimeoutError):
         words = "no answer in time"
     return f"Redis {shown} cannot be read: {words}"

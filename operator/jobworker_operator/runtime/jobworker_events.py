@@ -21,14 +21,17 @@ _REQUEST_SECONDS = 15.0
 
 
 async def watch_jobworkers(access: Access, store: JobWorkerStore, settings: Settings, ready: asyncio.Event) -> None:
-    """Feed ``store`` until SIGTERM or SIGINT. ``ready`` is set when kopf serves.
+    """Feed ``store`` until cancelled. ``ready`` is set when kopf serves.
 
-    Beware: kopf replaces the handlers of both signals, and on its way out cancels every task that is younger than it.
+    Beware: kopf replaces the handlers of SIGTERM and SIGINT before it sets ``ready``, and on its way out cancels every
+    task that is younger than itself.
     """
     await kopf.operator(
         registry=_registry(access, store),
         settings=_settings(),
         standalone=True,
+        # kopf would ask for the name of the user, and the container's uid has none.
+        identity=settings.instance or "jobworker-operator",  # type: ignore[arg-type]  # its NewType has no public name
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         ready_flag=ready,

@@ -24,8 +24,8 @@ def configure_logging(log_format: LogFormat, *, verbose: bool) -> None:
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("jobworker_operator").setLevel(logging.DEBUG if verbose else logging.INFO)
-    # kopf tells of every handler that it calls; its warnings are ours too.
-    logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.WARNING)
+    # kopf tells of every handler that it calls, and it calls one for every event; its warnings are ours too.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 

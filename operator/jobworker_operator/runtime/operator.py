@@ -118,9 +118,7 @@ class Operator:
 async def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT (exit code 0), or until something breaks that a new process would mend (1)."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)  # until kopf takes them over
+    _on_signals(stop)
     access = await load_access()
     async with AsyncExitStack() as stack:
         metrics = Metrics(settings.instance)
@@ -156,12 +154,13 @@ async def _run(operator: Operator, access: Access, stop: asyncio.Event) -> int:
                 _named(operator.jobworkers.run(), "JobWorker lists"),
             ]
             watching = watch_jobworkers(access, operator.jobworkers, operator.settings, operator.kopf_ready)
-            watch = _named(watching, "kopf")
-            await asyncio.wait([stopped, watch, *loops], return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done() or (watch.done() and not watch.cancelled() and watch.exception() is None):
+            # The last of the loops, so that it is cancelled after what it would cancel itself.
+            loops += [_named(_take_back_signals(operator.kopf_ready, stop), "signals"), _named(watching, "kopf")]
+            await asyncio.wait([stopped, *loops], return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
                 log.info("Told to stop; pods and jobs go on without an operator")
                 return 0
-            loops.append(watch)
+            return _broken(loops)
         return _broken([begin, *loops])
     finally:
         # Reconciles first, while what they need still runs; then everything else.
@@ -174,6 +173,18 @@ async def _run(operator: Operator, access: Access, stop: asyncio.Event) -> int:
 async def _begin(operator: Operator) -> None:
     await operator.first_list()
     await operator.pods.wait_synced()
+
+
+async def _take_back_signals(kopf_ready: asyncio.Event, stop: asyncio.Event) -> None:
+    # kopf's own handlers would end it first, and then it waits five seconds for whatever is younger than itself.
+    await kopf_ready.wait()
+    _on_signals(stop)
+    await asyncio.Event().wait()
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 def _named(running: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -20,7 +20,7 @@ class WorkQueue:
         self._waiting: dict[Key, float] = {}
         self._busy: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._failures: dict[Key, int] = {}
+        self._failures: dict[Key, tuple[int, float]] = {}
 
     @property
     def depth(self) -> int:
@@ -72,9 +72,14 @@ class WorkQueue:
         if not failed:
             self._failures.pop(key, None)
             return None
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        failures, due = self._failures.get(key, (0, 0.0))
+        now = time.monotonic()
+        # An event may bring a key back before its pause is over; failing again then is no further news.
+        if now >= due:
+            failures += 1
         # Jitter keeps keys that failed together, because the API server was away, from coming back together.
-        pause = random.uniform(0.5, 1.0) * min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 30))
+        pause = random.uniform(0.5, 1.0) * min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 30))
+        self._failures[key] = failures, now + pause
         self.add_after(key, pause)
         return pause
 

@@ -100,7 +100,7 @@ class Reconciler:
         report = Report()
         try:
             report = await self._act(jobworker, observation, decided)
-            memory.problem = ""
+            memory.problem = report.failures[0] if report.failures else ""
         except Conflict as conflict:
             log.debug("Somebody was faster, looking again: %s", conflict)
             report.again_in(CONFLICT_SECONDS)
@@ -147,7 +147,7 @@ class Reconciler:
         while memory.history and memory.history[0].at < now - _HISTORY_SECONDS:
             memory.history.popleft()
         key = jobworker.key
-        refused = self._actor.problems(key)
+        problems = (*self._actor.problems(key), *self._activity.problems(key), *filter(None, [memory.problem]))
         return Observation(
             now=now,
             jobworker=jobworker,
@@ -157,7 +157,7 @@ class Reconciler:
             settled=self._expectations.unsettled_seconds(key) is None,
             history=tuple(memory.history),
             watching_since=memory.since,
-            problems=(*refused, memory.problem) if memory.problem else refused,
+            problems=problems,
         )
 
     def _remember(self, jobworker: JobWorker) -> _Memory:
