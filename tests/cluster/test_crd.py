@@ -363,6 +363,7 @@ def test_scale_and_columns_read_the_status(served: Cluster) -> None:
         "latencySeconds": 31,
         "scaling": {"recommendation": 4, "reason": "7 jobs"},
         "draining": [{"pod": "scaled-5d4f-abcde", "since": "2026-01-01T00:00:00Z", "waitingFor": "1 job", "jobs": 1}],
+        "sampledAt": "2026-01-01T00:00:00Z",
         "summary": "2 of 4 ready",
     }
     patch = ("patch", SHORT, "scaled", "-n", NAMESPACE, "--type=merge", "--subresource=status", "-o", "json", "-p")
