@@ -101,8 +101,9 @@ class Operator:
 
     def _pod_changed(self, key: Key, uid: str, pod: PodFacts | None) -> None:
         self.expectations.observed(key, uid, pod)
-        if pod is None or pod.ended:
-            # Its jobs wait for a rescue: whether Redis knows of some is asked now, not at the next tick.
+        if pod is None or pod.ended or pod.never_ran:
+            # The jobs of a dead one wait for a rescue, and a new one that nobody has looked up is an unknown one, which
+            # is busy: Redis is asked now, not at the next tick.
             self.activity.look_soon(key)
         self.queue.add(key)
 
