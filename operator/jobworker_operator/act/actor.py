@@ -63,7 +63,7 @@ class Actor:
         self._events = events
         self._budget = budget
         self._learn = learn
-        self._creator = PodCreator(kube, budget, expectations, events, shown)
+        self._creator = PodCreator(kube, budget, expectations, shown)
         self._remover = Remover(kube, budget, expectations, shown, on_delete)
         self._rescuer = Rescuer(kube, events)
 

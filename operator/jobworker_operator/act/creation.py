@@ -1,24 +1,23 @@
 """Creates pods: one first, then twice as many, so that a template that is refused is refused once, not fifty times.
 
-A refusal is remembered by JobWorker and revision: it becomes a sentence in the status and an Event, and nothing is
-tried again before a pause that grows. A new revision is tried at once.
+A refusal is remembered by JobWorker and revision: it becomes a sentence for the plan, which tells it in status and
+Events, and nothing is tried again before a pause that grows. A new revision is tried at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobworker_operator.act.budget import WriteBudget
-from jobworker_operator.act.events import EventRecorder
 from jobworker_operator.act.expectations import Expectations, Shows
 from jobworker_operator.kube.client import Kube
 from jobworker_operator.kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
 from jobworker_operator.kube.resources import PODS
-from jobworker_operator.model.actions import Event
 from jobworker_operator.model.facts import PodFacts
 from jobworker_operator.model.pod import pod_manifest
 from jobworker_operator.model.spec import JobWorker, Key
@@ -26,7 +25,7 @@ from jobworker_operator.model.spec import JobWorker, Key
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0  # a quota is often made larger soon after somebody has read the status
+LONGEST_PAUSE = 30.0  # a quota is often made larger soon after somebody has read the status
 _CONFLICT_PAUSE = 0.2
 
 
@@ -48,14 +47,12 @@ class PodCreator:
         kube: Kube,
         budget: WriteBudget,
         expectations: Expectations,
-        events: EventRecorder,
         shown: Callable[[Key, str], PodFacts | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
         self._budget = budget
         self._expectations = expectations
-        self._events = events
         self._shown = shown
         self._clock = clock
         self._refusals: dict[Key, Refusal] = {}
@@ -114,16 +111,16 @@ class PodCreator:
         before = self._refusals.get(jobworker.key)
         again = before is not None and before.revision == revision
         pause = min(LONGEST_PAUSE, before.pause * 2) if before is not None and again else FIRST_PAUSE
-        sentence = _sentence(error)
+        sentence = _sentence(error, f"{jobworker.key.name}-{revision}-")
         self._refusals[jobworker.key] = Refusal(revision, sentence, pause, self._clock() + pause)
-        self._events.post(jobworker, Event("FailedCreate", sentence, "Warning"))
         if not again:
             log.warning("%s", sentence)
         return pause
 
 
-def _sentence(error: KubeError) -> str:
-    words = str(error)
+def _sentence(error: KubeError, generate_name: str) -> str:
+    # Every try makes up a name; the same refusal has to read the same, or it would be news each time.
+    words = re.sub(re.escape(generate_name) + r"[a-z0-9]+", generate_name + "…", error.words)
     if "exceeded quota" in words:
         return f"No pod can be created, a ResourceQuota of the namespace is used up: {words}"
     if "PodSecurity" in words:

@@ -18,11 +18,15 @@ from typing import Any
 
 
 class KubeError(Exception):
-    """A call to the API server failed. ``status`` is the HTTP status, 0 where there was no answer."""
+    """A call to the API server failed. ``status`` is the HTTP status, 0 where there was no answer.
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    ``words`` are the server's own, without what was asked.
+    """
+
+    def __init__(self, message: str, status: int = 0, words: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.words = words or message
 
 
 class NotFound(KubeError):
@@ -68,4 +72,5 @@ def error_of(status: int, asked: str, body: Any) -> KubeError:
     """The error that a failed answer means; ``body`` is its Status object, if it was one."""
     words = str(body.get("message") or body.get("reason") or "") if isinstance(body, dict) else ""
     kind = _BY_STATUS.get(status, Unavailable)
-    return kind(f"{asked}: {words or 'the API server gave no reason'} (HTTP {status})", status)
+    words = words or "the API server gave no reason"
+    return kind(f"{asked}: {words} (HTTP {status})", status, words)
