@@ -1,6 +1,7 @@
 """The planner against a toy cluster in virtual time: faults by seed, promises at every step, and an end in sight.
 
-The number in a failing test's name is its seed; `JOBWORKER_SIMULATION_SEED` runs that alone, `JOBWORKER_SIMULATION_SEEDS` sets how many run.
+The number in a failing test's name is its seed; `JOBWORKER_SIMULATION_SEED` runs that alone, and
+`JOBWORKER_SIMULATION_SEEDS` sets how many run.
 """
 
 from __future__ import annotations

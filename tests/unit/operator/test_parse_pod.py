@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobworker_operator.model.facts import Removal
+from jobworker_operator.model.parse import parse_jobworker, parse_pod, removal_annotation, removal_of
+from jobworker_operator.model.pod import pod_manifest
+from jobworker_operator.model.spec import RedisSpec, SecretKey
+from jobworker_operator.model.times import from_rfc3339, to_rfc3339
+from tests.unit.operator.test_parse_jobworker import LEAST, changed
+
+T0 = "2026-01-01T00:00:00Z"
+AT = from_rfc3339(T0) or 0.0
+
+
+def obj(*, status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "uid": "u", "name": "p", "resourceVersion": "5", "creationTimestamp": T0,
+            "labels": {"jobworker.dev/revision": "abc"}, **metadata,
+        },
+        "spec": {"nodeName": "n", "containers": [{"name": "sidecar"}, {"name": "worker"}]},
+        "status": status or {},
+    }  # fmt: skip
+
+
+def container(state: dict[str, Any], name: str = "worker", **more: Any) -> dict[str, Any]:
+    return {"name": name, "state": state, **more}
+
+
+def test_a_running_pod() -> None:
+    facts = parse_pod(
+        obj(
+            status={
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:09Z"}],
+                "containerStatuses": [
+                    container({"waiting": {"reason": "CrashLoopBackOff"}}, "sidecar", restartCount=9),
+                    container({"running": {"startedAt": "2026-01-01T00:00:05Z"}}, restartCount=2),
+                ],
+            }
+        )
+    )
+    assert (facts.uid, facts.name, facts.revision, facts.resource_version) == ("u", "p", "abc", "5")
+    assert (facts.phase, facts.node, facts.scheduled) == ("Running", "n", True)
+    assert (facts.ready, facts.ready_since, facts.unready_since) == (True, AT + 9, None)
+    assert (facts.container_running, facts.container_started_at, facts.restarts) == (True, AT + 5, 2)
+    assert facts.waiting_reason == "", "the worker's container counts, not the one beside it"
+    assert not facts.never_ran
+
+
+def test_a_pod_without_anything_has_never_run() -> None:
+    facts = parse_pod({"metadata": {"name": "p", "creationTimestamp": T0}})
+    assert facts.never_ran
+    assert (facts.phase, facts.scheduled, facts.removal, facts.terminating) == ("Pending", False, None, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "about", "never_ran"),
+    [
+        pytest.param(
+            {"containerStatuses": [container({"waiting": {"reason": "ImagePullBackOff", "message": "no"}})]},
+            "ImagePullBackOff",
+            "worker",
+            True,
+            id="image",
+        ),
+        pytest.param(
+            {
+                "initContainerStatuses": [container({"waiting": {"reason": "CrashLoopBackOff"}}, "migrate")],
+                "containerStatuses": [container({"waiting": {"reason": "PodInitializing"}})],
+            },
+            "CrashLoopBackOff",
+            "migrate",
+            True,
+            id="init container",
+        ),
+        pytest.param(
+            {
+                "phase": "Running",
+                "containerStatuses": [
+                    container({"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": {}}, restartCount=1)
+                ],
+            },
+            "CrashLoopBackOff",
+            "worker",
+            False,
+            id="crash loop",
+        ),
+        pytest.param(
+            {"containerStatuses": [container({"waiting": {"reason": "ContainerCreating"}})]},
+            "",
+            "",
+            True,
+            id="creating",
+        ),
+    ],
+)
+def test_the_kubelets_words_are_those_about_the_container_in_trouble(
+    status: dict[str, Any], reason: str, about: str, *, never_ran: bool
+) -> None:
+    facts = parse_pod(obj(status=status))
+    assert (facts.waiting_reason, facts.waiting_container, facts.never_ran) == (reason, about, never_ran)
+
+
+@pytest.mark.parametrize(
+    ("text", "removal"),
+    [
+        pytest.param(None, None, id="none"),
+        pytest.param("", None, id="empty"),
+        pytest.param("rollout", None, id="no JSON"),
+        pytest.param("[1]", None, id="no object"),
+        pytest.param('{"reason": "Whim", "since": "2026-01-01T00:00:00Z"}', None, id="unknown reason"),
+        pytest.param('{"reason": ["Rollout"]}', None, id="a reason that is a list"),
+        pytest.param('{"reason": "Rollout", "since": "soon"}', Removal("Rollout", 7.0), id="no time"),
+        pytest.param('{"reason": "ScaleIn", "since": "2026-01-01T00:00:00Z"}', Removal("ScaleIn", AT), id="good"),
+    ],
+)
+def test_the_removal_annotation_is_read_with_tolerance(text: str | None, removal: Removal | None) -> None:
+    assert removal_of(text, 7.0) == removal
+
+
+def test_the_removal_annotation_is_read_back_as_it_was_written() -> None:
+    assert removal_of(removal_annotation(Removal("Deleted", AT))) == Removal("Deleted", AT)
+
+
+def test_terminating_since_is_when_the_deletion_was_asked_for() -> None:
+    facts = parse_pod(obj(deletionTimestamp="2026-01-01T00:01:00Z", deletionGracePeriodSeconds=60))
+    assert facts.terminating
+    assert facts.terminating_since == AT
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param({"phase": "Failed", "reason": "Evicted"}, id="evicted by the kubelet"),
+        pytest.param({"conditions": [{"type": "DisruptionTarget", "status": "True"}]}, id="disruption target"),
+    ],
+)
+def test_what_the_cluster_ended_is_disrupted(status: dict[str, Any]) -> None:
+    assert parse_pod(obj(status=status)).disrupted
+    assert not parse_pod(obj(status={"phase": "Failed", "reason": "OOM"})).disrupted
+
+
+def test_a_pod_tells_which_redis_it_was_made_with() -> None:
+    assert parse_pod(pod_manifest(parse_jobworker(LEAST), "abc")).redis == RedisSpec(url="redis://redis")
+    by_secret = changed("spec.redis", {"urlFrom": {"secretKeyRef": {"name": "s", "key": "k"}}, "keyPrefix": "x:"})
+    assert parse_pod(pod_manifest(parse_jobworker(by_secret), "abc")).redis == RedisSpec(
+        secret=SecretKey("s", "k"), key_prefix="x:"
+    )
+    assert parse_pod(obj()).redis is None
+
+
+@pytest.mark.parametrize("text", [None, 5, "", "yesterday"])
+def test_what_is_no_time_is_none(text: object) -> None:
+    assert from_rfc3339(text) is None
+
+
+def test_times_go_there_and_back() -> None:
+    assert to_rfc3339(AT) == T0
+    assert from_rfc3339("2026-01-01T01:00:00+01:00") == AT
