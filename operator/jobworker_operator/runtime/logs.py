@@ -26,7 +26,16 @@ def configure_logging(log_format: LogFormat, *, verbose: bool) -> None:
     logging.getLogger("jobworker_operator").setLevel(logging.DEBUG if verbose else logging.INFO)
     # kopf tells of every handler that it calls, and it calls one for every event; its warnings are ours too.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    if not verbose:
+        handler.addFilter(_without_kopf_tracebacks)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+def _without_kopf_tracebacks(record: logging.LogRecord) -> bool:
+    # A lost watch passes through four of its tasks, and each would log the same traceback of fifty lines.
+    if record.name.startswith("kopf"):
+        record.exc_info = None
+    return True
 
 
 def _time(record: logging.LogRecord) -> str:

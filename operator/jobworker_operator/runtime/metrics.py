@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -48,6 +48,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves this one bare
         self.registry = CollectorRegistry()
         registry, prefix = self.registry, "jobworker_operator"
+        ProcessCollector(registry=registry)
         Gauge(
             f"{prefix}_build_info", "Versions of this operator.", ["version", "python_version", "kopf_version"],
             registry=registry,

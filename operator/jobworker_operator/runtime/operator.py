@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 FINISH_SECONDS = 5.0  # what reconciles that are under way may still take at the end
 _AGAIN_SECONDS = 5.0
+_KOPF = "kopf"
 
 
 class Operator:
@@ -156,7 +157,7 @@ async def _run(operator: Operator, access: Access, stop: asyncio.Event) -> int:
             ]
             watching = watch_jobworkers(access, operator.jobworkers, operator.settings, operator.kopf_ready)
             # The last of the loops, so that it is cancelled after what it would cancel itself.
-            loops += [_named(_take_back_signals(operator.kopf_ready, stop), "signals"), _named(watching, "kopf")]
+            loops += [_named(_take_back_signals(operator.kopf_ready, stop), "signals"), _named(watching, _KOPF)]
             await asyncio.wait([stopped, *loops], return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
                 log.info("Told to stop; pods and jobs go on without an operator")
@@ -194,7 +195,14 @@ def _named(running: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 def _broken(tasks: list[asyncio.Task[None]]) -> int:
     for task in tasks:
-        if task.done():
-            error = None if task.cancelled() else task.exception()
-            log.error("%s ended (%r), so the operator ends and starts anew", task.get_name(), error, exc_info=error)
+        if not task.done():
+            continue
+        error = None if task.cancelled() else task.exception()
+        if task.get_name() == _KOPF:
+            # Any error on its watch but 410 ends it. That is no defect of ours, so no traceback.
+            log.error("The watch of JobWorkers broke (%s), so the operator ends and starts anew", error)
+        else:
+            log.error(
+                "%s ended, so the operator ends and starts anew; please report this", task.get_name(), exc_info=error
+            )
     return 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 
 from jobworker_operator.model.spec import Key
 
@@ -35,24 +34,23 @@ class WorkQueue:
     @property
     def oldest_seconds(self) -> float:
         """How long the key has waited that has waited longest."""
-        return time.monotonic() - min(self._waiting.values()) if self._waiting else 0.0
+        return _now() - min(self._waiting.values()) if self._waiting else 0.0
 
     def add(self, key: Key) -> None:
         """Reconcile ``key`` soon, once, however often this is called; again if it is being worked on right now."""
         if key not in self._waiting:
-            self._waiting[key] = time.monotonic()
+            self._waiting[key] = _now()
             if key not in self._busy:
                 self._ready.put_nowait(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Reconcile ``key`` in ``seconds`` at the latest; the soonest of several calls counts."""
-        loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
-        if timer is not None and timer.when() <= loop.time() + seconds:
+        if timer is not None and timer.when() <= _now() + seconds:
             return
         if timer is not None:
             timer.cancel()
-        self._timers[key] = loop.call_later(seconds, self._due, key)
+        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._due, key)
 
     async def get(self) -> tuple[Key, float]:
         """The next key and how long it has waited, in seconds. Call `done` with it afterwards."""
@@ -62,7 +60,7 @@ class WorkQueue:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
-        return key, time.monotonic() - self._waiting.pop(key)
+        return key, _now() - self._waiting.pop(key)
 
     def done(self, key: Key, *, failed: bool = False) -> float | None:
         """The worker is through with ``key``. Returns the pause before the next try of a failed one."""
@@ -73,7 +71,7 @@ class WorkQueue:
             self._failures.pop(key, None)
             return None
         failures, due = self._failures.get(key, (0, 0.0))
-        now = time.monotonic()
+        now = _now()
         # An event may bring a key back before its pause is over; failing again then is no further news.
         if now >= due:
             failures += 1
@@ -93,3 +91,7 @@ class WorkQueue:
     def _due(self, key: Key) -> None:
         del self._timers[key]
         self.add(key)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
