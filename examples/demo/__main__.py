@@ -72,7 +72,7 @@ def commands(cluster: Cluster) -> str:
         for arguments in (
             f"get jobworkers,pods -n {NAMESPACE}",
             f"describe jobworker shop -n {NAMESPACE}",
-            "logs -n jobworker-system deployment/jobworker-operator",
+            "logs -n jobworker-system deployment/jobworker",
         )
     )
 

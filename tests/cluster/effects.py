@@ -81,6 +81,10 @@ class Effects:
         record = self._redis.hgetall(f"demo:reports:{name}")
         return int(record.get(b"started", 0)), int(record.get(b"finished", 0))
 
+    def started(self, name: str) -> bool:
+        """Somebody works on a report, or did."""
+        return self.report(name)[0] > 0
+
     def mails_sent(self) -> int:
         """Mails that were sent at least once."""
         return int(self._redis.hlen(MAILS))

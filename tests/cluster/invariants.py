@@ -37,13 +37,21 @@ class Witness:
     """Watches one JobWorker of a shop between ``with`` and its end."""
 
     def __init__(
-        self, shop: Shop, client: redis.Redis, name: str = "shop", done: Callable[[], int] | None = None
+        self,
+        shop: Shop,
+        client: redis.Redis,
+        name: str = "shop",
+        *,
+        done: Callable[[], int] | None = None,
+        enough: int | None = None,
     ) -> None:
+        """``done`` counts units of work; pauses are measured until there are ``enough`` of them."""
         self.findings = Findings()
         self._shop = shop
         self._redis = client
         self._name = name
         self._done = done
+        self._enough = enough
         self._expected: set[str] = set()
         self._stop = threading.Event()
         self._began = time.monotonic()
@@ -134,7 +142,8 @@ class Witness:
             self._pods.pop(uid, None)
         else:
             self._pods[uid] = pod
-        self.findings.most_pods = max(self.findings.most_pods, len(self._pods))
+        staying = sum("deletionTimestamp" not in p["metadata"] for p in self._pods.values())
+        self.findings.most_pods = max(self.findings.most_pods, staying)
         if self._ready_matters:
             ready = sum(_ready(p) for p in self._pods.values())
             fewest = self.findings.fewest_ready
@@ -149,7 +158,7 @@ class Witness:
                 self.findings.errors.append(f"progress: {error}")
                 continue
             now = time.monotonic()
-            if last > 0:
+            if last > 0 and (self._enough is None or last < self._enough):
                 self.findings.longest_pause_seconds = max(self.findings.longest_pause_seconds, now - changed)
             if count != last:
                 last, changed = count, now

@@ -20,6 +20,7 @@ import yaml
 
 from tests.cluster.tool.cluster import Cluster
 from tests.cluster.tool.errors import ClusterError
+from tests.cluster.tool.imagespec import OPERATOR, image_key
 from tests.waiting import wait_until_sync
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -74,7 +75,9 @@ class Platform:
 
     def install_operator(self, *settings: str) -> None:
         """``helm upgrade --install`` of the chart with the image built here, waiting until the operator is ready."""
-        chosen = ("image.tag=dev", "image.pullPolicy=Never", *settings)
+        # The tag stays the same when the image changes: the annotation makes the Deployment replace its pod.
+        built = f"podAnnotations.built-from={image_key(OPERATOR, REPOSITORY)}"
+        chosen = ("image.tag=dev", "image.pullPolicy=Never", built, *settings)
         values = [part for setting in chosen for part in ("--set", setting)]
         self.cluster.helm(
             "upgrade", "--install", RELEASE, str(REPOSITORY / "helm" / "jobworker"), "--namespace", OPERATOR_NAMESPACE,
