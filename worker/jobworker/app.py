@@ -25,16 +25,13 @@ from jobworker.protocol.payload import JobId
 
 P = ParamSpec("P")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-J = TypeVar("J", bound=IteratingJob)
 
 
-class _Iterates(Protocol[P, R_co]):
-    """A class of iterating jobs, seen by the type checker: what is enqueued is what follows the item."""
+class _Iterates(Protocol[P]):
+    """An iterating job, seen by the type checker: what is enqueued is what follows the item."""
 
-    each_iteration: Callable[Concatenate[Any, Any, P], Any]
-
-    def __call__(self) -> R_co: ...
+    @property
+    def each_iteration(self) -> Callable[Concatenate[Any, P], Any]: ...
 
 
 class Enqueueable(Generic[P]):
@@ -110,16 +107,16 @@ class Job(Enqueueable[P], Generic[P, R]):
         return self._function(*args, **kwargs)
 
 
-class JobClass(Enqueueable[P], Generic[P, J]):
+class JobClass(Enqueueable[P]):
     """A class of iterating jobs; calling it makes an instance, as a test may want."""
 
-    def __init__(self, app: App, defined: Definition, target: Callable[[], J]) -> None:
+    def __init__(self, app: App, defined: Definition, target: type[IteratingJob]) -> None:
         super().__init__(app, defined)
         self._target = target
         self.__doc__ = target.__doc__
         self.__wrapped__ = target
 
-    def __call__(self) -> J:
+    def __call__(self) -> IteratingJob:
         """An instance."""
         return self._target()
 
@@ -128,10 +125,10 @@ class JobDecorator(Protocol):
     """What ``@app.job(…)`` returns: takes a function or a class of iterating jobs."""
 
     @overload
-    def __call__(self, target: _Iterates[P, J], /) -> JobClass[P, J]: ...  # type: ignore[overload-overlap]  # noqa: D102  # a class with each_iteration is the narrower case
+    def __call__(self, target: type[_Iterates[P]], /) -> JobClass[P]: ...  # type: ignore[overload-overlap]  # a class with each_iteration is the narrower case
 
     @overload
-    def __call__(self, target: Callable[P, R], /) -> Job[P, R]: ...  # noqa: D102  # the class tells
+    def __call__(self, target: Callable[P, R], /) -> Job[P, R]: ...
 
 
 class App:
@@ -194,7 +191,7 @@ class App:
             self._sync_client = None
 
     @overload
-    def job(self, target: _Iterates[P, J]) -> JobClass[P, J]: ...  # type: ignore[overload-overlap]  # a class with each_iteration is the narrower case
+    def job(self, target: type[_Iterates[P]]) -> JobClass[P]: ...  # type: ignore[overload-overlap]  # a class with each_iteration is the narrower case
 
     @overload
     def job(self, target: Callable[P, R]) -> Job[P, R]: ...

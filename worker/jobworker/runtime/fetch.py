@@ -56,6 +56,7 @@ class Fetch:
         self._token: asyncio.Task[Any] | None = None
         self._doubts = 0
         self._look_at = 0.0
+        self._unheld: list[Entry] = []
         self.drained = asyncio.Event()
         self.on_begun: Callable[[], None] = lambda: None
 
@@ -66,19 +67,28 @@ class Fetch:
 
     async def run(self) -> None:
         """Take, run, acknowledge, until cancelled."""
-        while True:
-            try:
-                if self._life.stale:
-                    await self._begin_again()
-                if self._doubts and time.monotonic() >= self._look_at:
-                    await self._look_for_unknown()
-                if not await self._cycle():
-                    await self._wait()
-            except StaleEpoch:
-                self._life.ended(self._life.scripts)
-            except AWAY as error:
-                self._link.lost(error)
-                await self._link.pause()
+        try:
+            while True:
+                await self._turn()
+        finally:
+            if self._token is not None:
+                self._token.cancel()
+
+    async def _turn(self) -> None:
+        try:
+            if self._life.stale:
+                await self._begin_again()
+            if self._unheld:
+                await self._hold_again()
+            if self._doubts and time.monotonic() >= self._look_at:
+                await self._look_for_unknown()
+            if not await self._cycle():
+                await self._wait()
+        except StaleEpoch:
+            self._life.ended(self._life.scripts)
+        except AWAY as error:
+            self._link.lost(error)
+            await self._link.pause()
 
     async def _cycle(self) -> bool:
         """One exchange with Redis. True if the next should follow at once."""
@@ -200,13 +210,33 @@ class Fetch:
         self._look_at = time.monotonic() + _DOUBT_SECONDS
 
     async def _begin_again(self) -> None:
-        jobs = self._executor.disown()
-        unacknowledged = len(self._todo.finished) + len(self._todo.back)
-        self._todo = Collected()
-        log.error(
-            "Redis took this worker for dead and gave its jobs to others, or lost its data: "
-            "jobs here are cancelled or their results dropped, and the worker registers anew",
-            extra={"worker": self._life.worker, "running": jobs, "unacknowledged": unacknowledged},
-        )
+        """Begin a new life: without the jobs of the old one if others have them, with them if nobody has."""
+        if await self._life.forgotten():
+            self._unheld = self._everything()
+            log.error(
+                "Redis lost its data: the jobs that run here are held anew, and the worker registers anew; "
+                "jobs that waited on queues are gone",
+                extra={"worker": self._life.worker, "jobs": len(self._unheld)},
+            )
+        else:
+            jobs = self._executor.disown()
+            unacknowledged = len(self._todo.finished) + len(self._todo.back)
+            self._todo, self._unheld = Collected(), []
+            log.error(
+                "Redis took this worker for dead and gave its jobs to others: they are cancelled here or their "
+                "results dropped, and the worker registers anew",
+                extra={"worker": self._life.worker, "running": jobs, "unacknowledged": unacknowledged},
+            )
         await self._life.begin()
         self.on_begun()
+
+    async def _hold_again(self) -> None:
+        await self._life.hold(self._unheld)
+        self._unheld = []
+
+    def _everything(self) -> list[Entry]:
+        """All jobs that would be lost with this process: running, and ended in a way that keeps them."""
+        entries = [run.entry for run in self._executor.running.values() if not run.disowned]
+        entries += [Entry(job.number, job.queue, 0, job.payload) for job in self._todo.back]
+        entries += [Entry(job.number, "", 0, job.payload) for job in self._todo.finished]
+        return entries

@@ -6,16 +6,19 @@ acknowledge jobs that others run by now.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from importlib import metadata
+from typing import Any
 
 from redis.asyncio import Redis
 
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.records import Epoch, RescueAnswer, WorkerId
+from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import FleetScripts, WorkerScripts
 from jobworker.runtime.settings import Settings
@@ -24,6 +27,7 @@ from jobworker.runtime.state import WorkerState
 log = logging.getLogger("jobworker.worker")
 
 ALIVE_SECONDS = 5.0
+_AGAIN_SECONDS = 0.2
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -40,6 +44,7 @@ class Life:
         self._settings = settings
         self._state = state
         self._started_at = time.time()
+        self._server = ""
         self.scripts = self._new()
 
     def _new(self) -> WorkerScripts:
@@ -49,6 +54,7 @@ class Life:
     async def begin(self) -> None:
         """Register; a life before that still holds jobs is rescued first, for the process that lived it is gone."""
         scripts = self._new()
+        server = await self._server_run()
         while True:
             answer = await scripts.register(ALIVE_SECONDS, self._description())
             if not isinstance(answer, bool):
@@ -59,10 +65,11 @@ class Life:
                 extra={"jobs": rescued.moved, "poisoned": rescued.poisoned, "answer": rescued.answer.value},
             )
             if rescued.answer is not RescueAnswer.OK:
-                continue
+                await asyncio.sleep(_AGAIN_SECONDS)  # somebody else is at it too
         self.scripts = scripts
         self.stale = False
         self.registered = True
+        self._server = server
         self._state.hear(answer)
         log.info("registered", extra={"worker": self.worker, "epoch": scripts.epoch, "quiet": answer})
 
@@ -71,6 +78,26 @@ class Life:
         if scripts is self.scripts and not self.stale:
             self.stale = True
             self._state.wake.set()
+
+    async def forgotten(self) -> bool:
+        """Did Redis lose its data, so that nobody else has the jobs of this life?
+
+        It is another process than at registration (a restart, a failover) and has no record of this worker at all. A
+        rescue removes the record as well, but waits until the living had time to beat.
+        """
+        exists = await self.redis.exists(self.keys.record(self.worker))
+        return not exists and await self._server_run() != self._server
+
+    async def hold(self, entries: Sequence[Entry]) -> None:
+        """Write into the working set what a Redis that lost its data forgot."""
+        fields: dict[Any, Any] = {
+            str(e.number): b"%d %s\n%s" % (e.taken_ms, e.queue.encode(), e.payload) for e in entries
+        }
+        if fields:
+            await self.redis.hset(self.keys.working(self.worker), mapping=fields)
+
+    async def _server_run(self) -> str:
+        return str((await self.redis.info("server")).get("run_id", ""))
 
     def beat_fields(self) -> dict[str, str | int | float]:
         """What each beat tells anew."""

@@ -1,0 +1,95 @@
+"""A take whose answer is lost may have been carried out: its jobs are found and run, none under a number used twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+import redis.exceptions
+from redis.asyncio import Redis
+from typing_extensions import override
+
+from jobworker import App, Client
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.records import Taken, WorkerId
+from jobworker.protocol.scripts import WorkerScripts
+from jobworker.runtime.executor import Executor, Running
+from jobworker.runtime.fetch import Fetch
+from jobworker.runtime.keeper import RedisKeeper
+from jobworker.runtime.life import Life
+from jobworker.runtime.link import Link
+from jobworker.runtime.settings import Settings
+from jobworker.runtime.state import WorkerState
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.redis
+
+
+class AnswerLost(WorkerScripts):
+    """Carries the first take out and loses its answer, as a connection does that breaks in between."""
+
+    lost = 0
+
+    @override
+    async def take(self, queues: Sequence[str], count: int, number: int) -> Taken:
+        taken = await super().take(queues, count, number)
+        if taken.entries and not self.lost:
+            self.lost = len(taken.entries)
+            raise redis.exceptions.ConnectionError("the answer was lost")
+        return taken
+
+
+class CarriedOutLate(WorkerScripts):
+    """Loses the first take on its way; Redis carries it out between two later ones."""
+
+    lost = 0
+    waiting: tuple[Sequence[str], int, int] | None = None
+
+    @override
+    async def take(self, queues: Sequence[str], count: int, number: int) -> Taken:
+        if not self.lost:
+            self.lost, self.waiting = count, (queues, count, number)
+            raise redis.exceptions.ConnectionError("no answer came")
+        taken = await super().take(queues, count, number)
+        if self.waiting is not None and taken.entries:
+            await super().take(*self.waiting)
+            self.waiting = None
+        return taken
+
+
+@pytest.fixture(params=[AnswerLost, CarriedOutLate])
+async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[list[int]]:
+    app = App()
+    numbers: list[int] = []
+
+    @app.job
+    async def note(number: int) -> None:
+        numbers.append(number)
+
+    state, link, keys = WorkerState(), Link("redis"), Keys()
+    life = Life(redis, keys, WorkerId("a"), Settings(), state)
+    await life.begin()
+    life.scripts = scripts = request.param(redis, keys, life.worker, life.scripts.epoch, "local/default")
+
+    def keeper(run: Running) -> RedisKeeper:
+        return RedisKeeper(life, link, run)
+
+    executor = Executor(app.jobs, state, 5, keeper)
+    fetch = Fetch(life, link, state, executor, lambda: ["default"], 5, lambda: None)
+    task = asyncio.create_task(fetch.run())
+    yield numbers
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert scripts.lost > 0, "no answer was lost, so nothing was tested"
+
+
+async def test_jobs_of_a_take_whose_answer_was_lost_run_once(redis: Redis, ran: list[int]) -> None:
+    await Client(redis).enqueue_many("note", [[n] for n in range(12)])
+    await wait_until(lambda: len(ran) >= 12, 10)
+
+    async def acknowledged() -> bool:
+        return int(await redis.get(Keys().stat("processed")) or 0) == 12
+
+    await wait_until(acknowledged, 5)
+    assert sorted(ran) == list(range(12))

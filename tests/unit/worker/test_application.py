@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobworker import App, ArgumentsNotJSON, ConfigurationError, IteratingJob, UnknownJob, context, list_items
+from jobworker.client import push
+from jobworker.client.connection import connect, without_password
+from jobworker.jobs import arguments
+
+
+@pytest.fixture
+def app() -> App:
+    return App("redis://127.0.0.1:1/0")
+
+
+def test_decorated_function_stays_callable(app: App) -> None:
+    @app.job
+    def double(number: int) -> int:
+        return 2 * number
+
+    assert double(4) == 8
+    assert double.name == "double"
+
+
+def test_second_job_of_a_name_is_refused_and_both_places_are_named(app: App) -> None:
+    def define() -> Callable[[], None]:
+        @app.job(name="Mail")
+        def send() -> None:
+            return None
+
+        return send
+
+    define()
+    with pytest.raises(ConfigurationError, match=r"two jobs are named Mail: .*send and .*send"):
+        define()
+
+
+def test_unknown_job_is_told_with_the_known_ones(app: App) -> None:
+    @app.job
+    def mail() -> None: ...
+
+    with pytest.raises(UnknownJob, match="no job is named report; this application defines mail"):
+        app.jobs.get("report")
+
+
+def keyword_only(*, name: str) -> None: ...
+
+
+def generator() -> Any:
+    yield 1
+
+
+class NoCursor(IteratingJob):
+    def build_enumerator(self, number: int) -> list_items[int]:
+        return list_items(range(number), None)
+
+    def each_iteration(self, item: int, number: int) -> None: ...
+
+
+class NoEach(IteratingJob):
+    def build_enumerator(self, *, cursor: int | None) -> list_items[int]:
+        return list_items([], cursor)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        pytest.param(keyword_only, {}, "only be given by keyword", id="keyword only"),
+        pytest.param(generator, {}, "use IteratingJob", id="generator"),
+        pytest.param(lambda: None, {"queue": "a b"}, "no queue name", id="queue"),
+        pytest.param(lambda: None, {"retry": -1}, "retry is -1", id="retry"),
+        pytest.param(dict, {}, "no IteratingJob", id="other class"),
+        pytest.param(NoCursor, {}, "must take `cursor`", id="no cursor"),
+        pytest.param(NoEach, {}, "does not define each_iteration", id="no each_iteration"),
+    ],
+)
+def test_job_that_could_not_run_is_refused_at_its_definition(
+    app: App, target: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        app.job(**options)(target)
+
+
+def test_keywords_become_the_list_that_travels(app: App) -> None:
+    @app.job
+    def mail(to: str, copies: int = 1, subject: str = "hi") -> None: ...
+
+    assert mail.definition.bind(("a",), {"subject": "b"}) == ["a", 1, "b"]
+    assert mail.definition.bind(("a",), {}) == ["a"]
+    with pytest.raises(TypeError, match="mail"):
+        mail.definition.bind((), {"nobody": 1})
+
+
+def test_arguments_of_an_iterating_job_are_what_follows_the_item(app: App) -> None:
+    class Walk(IteratingJob):
+        def build_enumerator(self, number: int, *, cursor: int | None) -> list_items[int]:
+            return list_items(range(number), cursor)
+
+        def each_iteration(self, item: int, number: int) -> None: ...
+
+    assert app.job(Walk).definition.bind((3,), {}) == [3]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        pytest.param(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "is a datetime.datetime", id="datetime"),
+        pytest.param((1, 2), "is a tuple", id="a tuple would come back as a list"),
+        pytest.param(uuid.UUID(int=1), "is a uuid.UUID", id="a UUID would come back as a string"),
+        pytest.param(float("nan"), "is nan", id="nan would come back as null"),
+        pytest.param(2**64, "more than 64 bits", id="integer"),
+        pytest.param({1: 2}, "the key 1, which is no string", id="key"),
+        pytest.param({"a": [0, {"b": b""}]}, r"\['a'\]\[1\]\['b'\] is a bytes", id="deep inside"),
+    ],
+)
+def test_argument_that_cannot_travel_is_named(app: App, value: object, found: str) -> None:
+    @app.job
+    def mail(to: str, what: object) -> None: ...
+
+    with pytest.raises(ArgumentsNotJSON, match=f"mail: argument what.*{found}"):
+        arguments.check("mail", ["x", value], mail.definition.signature)
+
+
+def test_what_json_has_may_travel() -> None:
+    arguments.check("mail", [1, 1.5, "a", None, True, [1, {"a": []}]])
+
+
+def test_context_outside_a_job_is_refused() -> None:
+    with pytest.raises(LookupError, match="no job runs here"):
+        context()
+
+
+def test_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        push.due(0, dt.datetime(2026, 1, 1))  # noqa: DTZ001  # that is what is refused
+
+
+def test_due_times() -> None:
+    assert push.due(100, 5) == 105
+    assert push.due(100, dt.timedelta(minutes=1)) == 160
+    assert push.due(100, dt.datetime(1970, 1, 1, 0, 5, tzinfo=dt.UTC)) == 300
+
+
+def test_password_is_hidden() -> None:
+    assert without_password("rediss://me:secret@h:1/0") == "rediss://me:***@h:1/0"
+    assert without_password("redis://h:1/0") == "redis://h:1/0"
+
+
+def test_address_that_is_no_redis_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigurationError, match=r"http://a:\*\*\*@h cannot be used"):
+        assert connect("http://a:secret@h") is None

@@ -1,0 +1,5 @@
+"""`python -m jobworker.cli` is the program `jobworker`."""
+
+from jobworker.cli.main import main
+
+main()
