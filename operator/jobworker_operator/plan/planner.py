@@ -62,7 +62,7 @@ def _work(
     if observation.settled:
         yield from replicas.creates(observation, census, desired, len(returning))
     yield from replicas.clear_lost(observation, census)
-    if not census.readable:
+    if not (census.readable and observation.settled):
         return
     for member in census.members:
         if member not in returning:

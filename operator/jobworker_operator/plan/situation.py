@@ -14,6 +14,7 @@ from jobworker_operator.plan.rollout import is_late
 from jobworker_operator.plan.scaling import Decision
 from jobworker_operator.plan.victims import excess
 
+_BEGINNING_SECONDS = 10.0
 _WORDS_LENGTH = 400  # a registry may answer with a whole page
 
 
@@ -84,13 +85,16 @@ class Situation:
 
     @property
     def unknown(self) -> tuple[Member, ...]:
-        """Pods that the kubelet shows at work and Redis does not."""
+        """Pods that the kubelet shows at work and Redis does not. One that has just begun may be ahead of our look."""
         if not self.census.readable:
             return ()
+        begun = self.observation.now - _BEGINNING_SECONDS
         return tuple(
             member
             for member in self.census.members
-            if member.state is PodState.UNKNOWN and member.pod.container_running
+            if member.state is PodState.UNKNOWN
+            and member.pod.container_running
+            and (member.pod.container_started_at or member.pod.created_at) <= begun
         )
 
     @property

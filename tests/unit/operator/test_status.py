@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobworker_operator.model.facts import Observation, QueueFacts, RedisFacts
+from jobworker_operator.model.facts import Observation, QueueFacts, RedisFacts, WorkerActivity
 from jobworker_operator.plan import plan
 from tests.unit.operator.situations import (
     AWAY,
@@ -261,6 +261,12 @@ def test_trouble_is_told_once_and_so_is_its_end() -> None:
     assert AWAY.problem in event.message
     assert events(later(away)) == []
     assert events(later(away, redis=fine.redis)) == ["Recovered"]
+
+
+def test_a_pod_that_has_just_begun_is_no_trouble_yet() -> None:
+    begun = pod("p2", container_started_at=NOW - 3, ready_since=NOW - 1)
+    assert events(observe(*PODS[:2], begun, workers={"p2": WorkerActivity()})) == []
+    assert events(observe(*PODS, workers={"p2": WorkerActivity()})) == ["WorkersUnknown"]
 
 
 def test_a_rollout_that_is_late_is_told_once() -> None:
