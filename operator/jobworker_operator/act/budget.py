@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 RATE = 20.0  # writes a second
 BURST = 40.0
+_TICK = 0.001
 
 
 class WriteBudget:
@@ -27,7 +28,8 @@ class WriteBudget:
         async with self._turn:
             self._fill()
             while self._tokens < 1:
-                await asyncio.sleep((1 - self._tokens) / self._rate)
+                # Not less than a clock can show, or rounding would make a busy loop of the last bit.
+                await asyncio.sleep(max(_TICK, (1 - self._tokens) / self._rate))
                 self._fill()
             self._tokens -= 1
 
