@@ -79,10 +79,18 @@ class EventRecorder:
         """Write for ever."""
         while True:
             jobworker, event = await self._waiting.get()
-            try:
-                await self._write(jobworker, event)
-            except KubeError as error:
-                log.warning("Could not post the Event %s (%s): %s", event.reason, event.message, error)
+            await self._write_or_drop(jobworker, event)
+
+    async def flush(self) -> None:
+        """Write what waits now."""
+        while not self._waiting.empty():
+            await self._write_or_drop(*self._waiting.get_nowait())
+
+    async def _write_or_drop(self, jobworker: JobWorker, event: Event) -> None:
+        try:
+            await self._write(jobworker, event)
+        except KubeError as error:
+            log.warning("Could not post the Event %s (%s): %s", event.reason, event.message, error)
 
     async def _write(self, jobworker: JobWorker, event: Event) -> None:
         series = self._series.get((jobworker.uid, event)) or _Series("", 0, self._clock(), "")

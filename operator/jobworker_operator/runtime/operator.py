@@ -6,6 +6,7 @@ The process keeps nothing that the API server or Redis does not know as well, so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -38,6 +39,7 @@ from jobworker_operator.runtime.workers import CANARY_KEY, Workers
 log = logging.getLogger(__name__)
 
 FINISH_SECONDS = 5.0  # what reconciles that are under way may still take at the end
+FLUSH_SECONDS = 2.0  # for Events that wait; whoever reads them can live without the last ones
 _AGAIN_SECONDS = 5.0
 _KOPF = "kopf"
 
@@ -170,6 +172,9 @@ async def _run(operator: Operator, access: Access, stop: asyncio.Event) -> int:
         for task in (stopped, *loops):
             task.cancel()
         await asyncio.gather(stopped, *loops, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await operator.events.flush()
 
 
 async def _begin(operator: Operator) -> None:
