@@ -16,8 +16,8 @@ from jobworker_operator.plan.replicas import surge_of
 
 
 def excess(census: Census, spec: JobWorkerSpec, desired: int) -> int:
-    """How many replicas there are too many. A rollout may have its surge."""
-    room = surge_of(spec.rollout, desired) if census.old and not spec.rollout.paused else 0
+    """How many replicas there are too many. A rollout keeps its surge, also while it is paused."""
+    room = surge_of(spec.rollout, desired) if census.old else 0
     return max(0, len(census.replicas) - desired - room)
 
 

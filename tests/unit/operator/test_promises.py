@@ -114,7 +114,7 @@ def observations(draw: st.DrawFn) -> Observation:
     )
 
 
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(observations())
 def test_every_plan_keeps_every_promise(observation: Observation) -> None:
     decided = plan(observation)

@@ -154,6 +154,7 @@ def test_the_deadline_never_counts_pods_that_are_busy() -> None:
 def test_a_paused_rollout_moves_nothing_and_heals_all_the_same() -> None:
     spec = jobworker(rollout=rollout(paused=True))
     assert moves(observe(*OLD_PODS, of=spec)) == []
+    assert moves(observe(*OLD_PODS, pod("new-0"), of=spec)) == [], "in the middle of it, too"
     assert moves(observe(*OLD_PODS[:2], of=spec)) == ["create"]
 
 
@@ -164,6 +165,7 @@ def test_without_redis_replacements_are_made_and_nobody_goes() -> None:
 
 def test_nothing_is_decided_on_a_watch_that_has_not_shown_the_last_write() -> None:
     assert moves(observe(*OLD_PODS, pod("new-0"), going("gone"), workers={"gone": quiet()}, settled=False)) == []
+    assert moves(observe(OLD_PODS[0], settled=False)) == []
 
 
 def test_an_unknown_pod_is_not_told_to_go_while_it_may_be_what_is_missing() -> None:
