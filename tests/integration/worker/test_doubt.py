@@ -21,6 +21,7 @@ from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
+from jobworker.runtime.tasks import end
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.redis
@@ -79,8 +80,8 @@ async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[lis
     fetch = Fetch(life, link, state, executor, lambda: ["default"], 5, lambda: None)
     task = asyncio.create_task(fetch.run())
     yield numbers
-    task.cancel()
-    await asyncio.wait([task], timeout=5)
+    await end([task])
+    assert task.done()
     assert scripts.lost > 0, "no answer was lost, so nothing was tested"
 
 

@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, Self, cast
 
 from redis.asyncio import Redis
@@ -29,6 +29,7 @@ from jobworker.runtime.rescue import Watch
 from jobworker.runtime.scheduler import promote_forever
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
+from jobworker.runtime.tasks import end
 
 log = logging.getLogger("jobworker.worker")
 
@@ -36,7 +37,6 @@ EXIT_CLEAN, EXIT_NO_START, EXIT_JOBS_CUT = 0, 1, 3
 
 _UNWIND_SECONDS = 1.5  # for async jobs to leave their context managers after they were cut
 _SAY_SECONDS = 2.0  # for the last words to Redis; with the above less than the 5 s that a pod has behind its drain
-_CANCELLATIONS, _CANCEL_SECONDS = 10, 0.1
 _OLDEST_REDIS = (7, 0)
 
 
@@ -103,9 +103,9 @@ class Process:
             log.critical("a loop of the worker broke: the process ends", exc_info=task.exception())
         clean = await self._drain() and not broken
         # The heartbeat goes on through the drain, so that nobody rescues jobs that still run here.
-        await _end([task for task in (*tasks, stopping) if task is not fetching])
+        await end([task for task in (*tasks, stopping) if task is not fetching])
         clean = await self._leave() and clean
-        await _end([fetching])
+        await end([fetching])
         log.info("stopped", extra={"jobs_cut": self._executor.jobs_cut})
         return EXIT_CLEAN if clean else EXIT_JOBS_CUT
 
@@ -232,18 +232,6 @@ class Process:
     @staticmethod
     def _spawn(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         return asyncio.create_task(work, name=name)
-
-
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    # More than once: a cancellation that meets the very end of a network call can be lost inside the Redis library.
-    pending = set(tasks)
-    for _ in range(_CANCELLATIONS):
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
-        if not pending:
-            return
-    log.error("loops of the worker did not end", extra={"tasks": [task.get_name() for task in pending]})
 
 
 class _Within:
