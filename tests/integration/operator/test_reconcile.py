@@ -1,0 +1,189 @@
+"""The operator's parts together, without kopf: an API server in this process, a real Redis, workers as scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from jobworker.protocol.records import Finished, Number
+from jobworker_operator.kube.client import Kube
+from jobworker_operator.model.names import DRAIN_FINALIZER, REMOVAL_ANNOTATION
+from jobworker_operator.runtime.health import HealthServer
+from jobworker_operator.runtime.metrics import Metrics
+from jobworker_operator.runtime.operator import Operator
+from jobworker_operator.runtime.settings import Settings
+from tests.component.operator.api_server import ApiServer
+from tests.component.operator.objects import JOBWORKERS, PODS, jobworker
+from tests.integration.operator.conftest import Birth
+from tests.redis_server import RedisServer
+from tests.waiting import wait_until
+
+WRITES = {"create", "patch", "delete"}
+
+
+class Running:
+    """An operator whose watch of JobWorkers is this class."""
+
+    def __init__(self, api: ApiServer, operator: Operator, birth: Birth) -> None:
+        self.api = api
+        self.operator = operator
+        self.birth = birth
+
+    @property
+    def pods(self) -> dict[str, dict[str, Any]]:
+        return self.api.collections.get(PODS, {})
+
+    @property
+    def jobworker(self) -> dict[str, Any]:
+        return self.api.collections[JOBWORKERS]["mailers"]
+
+    def apply(self, obj: dict[str, Any]) -> None:
+        known = self.api.collections.get(JOBWORKERS, {}).get(obj["metadata"]["name"])
+        if known is not None:
+            obj["metadata"] = {**known["metadata"], "generation": known["metadata"]["generation"] + 1}
+            obj["status"] = known.get("status", {})
+        self.operator.jobworkers.put(self.api.put(JOBWORKERS, obj))
+
+    def delete(self) -> None:
+        obj = {
+            **self.jobworker,
+            "metadata": {**self.jobworker["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        }
+        self.operator.jobworkers.put(self.api.put(JOBWORKERS, obj))
+
+    async def start(self, pod: dict[str, Any], jobs: int = 0) -> Any:
+        """What kubelet and worker do: register, then be ready."""
+        worker = await self.birth(pod["metadata"]["uid"], jobs, pod=pod["metadata"]["name"])
+        running = {"state": {"running": {"startedAt": "2026-01-01T00:00:01Z"}}, "name": "worker", "restartCount": 0}
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:02Z"}
+        pod["status"] = {"phase": "Running", "containerStatuses": [running], "conditions": [ready]}
+        pod["spec"]["nodeName"] = "node-1"
+        self.api.put(PODS, pod)
+        return worker
+
+    def bury(self) -> None:
+        """What the kubelet does in the end: pods that were deleted are gone."""
+        for name in [name for name, pod in self.pods.items() if "deletionTimestamp" in pod["metadata"]]:
+            self.api.remove(PODS, name)
+
+    def writes(self) -> int:
+        return sum(call.verb in WRITES for call in self.api.calls)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("test")
+
+
+@pytest.fixture
+async def running(api: ApiServer, kube: Kube, birth: Birth, metrics: Metrics) -> AsyncIterator[Running]:
+    operator = Operator(Settings(namespaces=("shop",)), kube, metrics)
+    tasks = [asyncio.create_task(loop) for loop in (operator.pods.run(), operator.events.run(), operator.canary.run())]
+    await operator.first_list()
+    await operator.pods.wait_synced()
+    tasks += [asyncio.create_task(loop) for loop in (operator.activity.run(), operator.workers.run())]
+    yield Running(api, operator, birth)
+    await operator.workers.stop(1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def wanted_pods(running: Running, count: int) -> list[dict[str, Any]]:
+    await wait_until(lambda: len(running.pods) == count, what=f"{count} pods")
+    return list(running.pods.values())
+
+
+async def test_a_new_jobworker_gets_its_finalizer_before_its_pods_and_then_rests(
+    running: Running, redis_server: RedisServer, redis: Redis
+) -> None:
+    running.apply(jobworker(redis={"url": redis_server.url}))
+    for pod in await wanted_pods(running, 2):
+        await running.start(pod)
+    first_writes = [(call.verb, call.path) for call in running.api.calls if call.verb in WRITES][:2]
+    assert first_writes == [("patch", f"{JOBWORKERS}/mailers"), ("create", PODS)]
+    assert DRAIN_FINALIZER in running.jobworker["metadata"]["finalizers"]
+    await wait_until(lambda: running.jobworker["status"]["readyReplicas"] == 2)
+    await wait_until(lambda: running.operator.queue.depth == 0 and running.operator.queue.in_progress == 0)
+    writes = running.writes()
+    for _ in range(5):  # at rest, whatever wakes it
+        running.operator.queue.add(next(iter(running.operator.jobworkers)).key)
+        await wait_until(lambda: running.operator.queue.depth == 0 and running.operator.queue.in_progress == 0)
+    assert running.writes() == writes
+    assert len(running.pods) == 2
+
+
+async def test_a_deleted_jobworker_goes_when_its_busy_pod_has_finished(
+    running: Running, redis_server: RedisServer, redis: Redis
+) -> None:
+    running.apply(jobworker(redis={"url": redis_server.url}))
+    idle, busy = await wanted_pods(running, 2)
+    await running.start(idle)
+    worker = await running.start(busy, jobs=1)
+    await wait_until(lambda: running.jobworker["status"].get("busyReplicas") == 1)
+    running.delete()
+    await wait_until(lambda: "deletionTimestamp" in running.pods[idle["metadata"]["name"]]["metadata"])
+    running.bury()
+    await wait_until(lambda: REMOVAL_ANNOTATION in str(running.pods[busy["metadata"]["name"]]["metadata"]))
+    assert "deletionTimestamp" not in running.pods[busy["metadata"]["name"]]["metadata"]
+    await worker.finish([Finished(Number(1))])
+    await worker.beat(60, 0, {})
+    await wait_until(lambda: "deletionTimestamp" in running.pods[busy["metadata"]["name"]]["metadata"], 2)
+    await worker.deregister()
+    running.bury()
+    await wait_until(lambda: DRAIN_FINALIZER not in running.jobworker["metadata"]["finalizers"])
+
+
+async def test_a_refused_template_stands_in_the_status_and_makes_no_storm(
+    running: Running, redis_server: RedisServer, redis: Redis
+) -> None:
+    running.api.refuse_always.append(("create", "pods", 403, 'pods "mailers-x" is forbidden: exceeded quota: q'))
+    running.apply(jobworker(redis={"url": redis_server.url}))
+    await wait_until(lambda: "ResourceQuota" in str(running.jobworker.get("status")))
+    for _ in range(20):
+        running.operator.queue.add(next(iter(running.operator.jobworkers)).key)
+        await wait_until(lambda: running.operator.queue.depth == 0 and running.operator.queue.in_progress == 0)
+    assert running.api.count("create", "pods") <= 3
+
+
+async def test_a_write_that_is_forbidden_stands_in_the_status(
+    running: Running, redis_server: RedisServer, redis: Redis
+) -> None:
+    running.apply(jobworker(redis={"url": redis_server.url}))
+    for pod in await wanted_pods(running, 2):
+        await running.start(pod)
+    running.api.refuse_always.append(("delete", "", 403, "cannot delete resource pods"))
+    running.apply(jobworker(redis={"url": redis_server.url}, replicas=0))
+    await wait_until(lambda: "cannot delete resource pods" in str(running.jobworker["status"]))
+
+
+async def test_health_and_metrics_tell_how_it_stands(
+    running: Running, metrics: Metrics, redis_server: RedisServer, redis: Redis
+) -> None:
+    operator = running.operator
+    server = HealthServer(0, metrics.registry, operator.canary, operator.waiting_for)
+    url = f"http://127.0.0.1:{await server.start()}"
+    try:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/readyz") as answer:
+                assert (answer.status, await answer.text()) == (503, "waiting for the watch of JobWorkers\n")
+            operator.kopf_ready.set()
+            async with session.get(f"{url}/readyz") as answer:
+                assert answer.status == 200
+            async with session.get(f"{url}/livez") as answer:
+                assert answer.status == 200
+            running.apply(jobworker(redis={"url": redis_server.url}))
+            await wanted_pods(running, 2)
+            await wait_until(lambda: operator.reconciler.snapshots)
+            async with session.get(f"{url}/metrics") as answer:
+                text = await answer.text()
+    finally:
+        await server.close()
+    assert 'jobworker_pods{jobworker="mailers",namespace="shop",state="starting"}' in text
+    assert "jobworker_operator_reconciles_pending" in text
+    assert 'jobworker_queue_depth{jobworker="mailers",namespace="shop",queue="default"} 0.0' in text
