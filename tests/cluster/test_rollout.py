@@ -15,7 +15,7 @@ from tests.waiting import wait_until_sync
 
 REPORTS = tuple(f"report-{n}" for n in range(4))
 REPORT_SECONDS = 20
-ROWS = 9000
+ROWS = 15_000
 IMPORT_JOBS = 6
 ROW_MS = 12.0
 FLUSH_SECONDS = 2.0  # ImportCities.checkpoint_seconds
@@ -66,9 +66,9 @@ def test_no_job_notices_a_rollout(work: Work, shop_redis: redis.Redis) -> None:
         work.roll_out()
         work.shop.wait_ready(seconds=120)
         ready_after = time.monotonic() - began
+        assert not work.ended(), "the work was over before the new version was ready: the test shows nothing"
         wait_until_sync(lambda: not before & uids(work.shop.pods()), 120, "the old pods are gone")
         gone_after = time.monotonic() - began
-        assert not work.ended(), "the work was over before the rollout was: the test shows nothing"
         wait_until_sync(work.ended, 120, "all work is done")
     print(f"ready after {ready_after:.1f} s, old pods gone after {gone_after:.1f} s; {witness.findings}")  # noqa: T201
     assert witness.findings.errors == []
@@ -88,6 +88,7 @@ def test_the_operators_sudden_death_in_the_middle_changes_nothing(work: Work, sh
         wait_until_sync(lambda: len(work.shop.pods()) > 3, 60, "the rollout has begun")
         (operator,) = platform.list("pods", OPERATOR_NAMESPACE)
         platform.kill_container(operator, "jobworker-operator")
+        assert not work.ended(), "the work was over before the operator died: the test shows nothing"
         wait_until_sync(lambda: not before & uids(work.shop.pods()), 180, "the old pods are gone")
         wait_until_sync(work.ended, 120, "all work is done")
     (operator_after,) = platform.list("pods", OPERATOR_NAMESPACE)

@@ -36,7 +36,9 @@ def test_a_burst_brings_pods_and_their_end_takes_idle_ones_away(shop: Shop, shop
         for name in ("slow-1", "slow-2"):
             effects.push("LongReport", [name, 20], "reports")
         wait_until_sync(lambda: effects.mails_sent() == 300, 60, "all mails")
-        wait_until_sync(lambda: len(shop.pods()) == 1, 120, "one pod")
+        wait_until_sync(lambda: len(shop.pods()) < 5, 60, "the first pods go")
+        assert effects.holders(), "the slow jobs were over before the scale-in: the test shows nothing"
+        wait_until_sync(lambda: len(shop.pods()) == 1 and not effects.holders(), 120, "one pod, and the slow jobs' end")
     print(f"decided {decided:.1f} s after the burst began; {witness.findings}")  # noqa: T201
     assert witness.findings.deleted_while_holding == []
     assert effects.mails_twice() == 0
