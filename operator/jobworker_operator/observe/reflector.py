@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from jobworker_operator.kube.client import Kube
-from jobworker_operator.kube.errors import Expired, Forbidden, KubeError
+from jobworker_operator.kube.errors import Expired, Forbidden, KubeError, Unavailable
 from jobworker_operator.kube.resources import Resource
 
 T = TypeVar("T")
@@ -52,24 +52,35 @@ class Reflector(Generic[T]):
         self._trim = trim
         self._changed = changed
         self._failures = 0
+        self._version = ""
 
     async def run(self) -> None:
         """List and watch for ever."""
+        version: str | None = None
         while True:
             try:
-                version = await self._list()
-                self.synced.set()
+                if version is None:
+                    version = await self._list()
+                    self.synced.set()
                 while True:
                     version = await self._watch(version)
             except Expired as error:
+                version = None
                 log.info("Listing %s again: %s", self._what, error)
             except KubeError as error:
-                log.log(
-                    logging.ERROR if isinstance(error, Forbidden) else logging.WARNING,
-                    "Cannot follow %s, what is known of them stands still until this works again: %s",
-                    self._what, error,
-                )  # fmt: skip
+                # A stream that broke goes on where it stood; if that is too long ago, the server says so.
+                version = self._version if version is not None else None
+                self._tell(error)
             await asyncio.sleep(self._pause())
+
+    def _tell(self, error: KubeError) -> None:
+        if isinstance(error, Unavailable) and not self._failures:
+            log.info("Following %s anew: %s", self._what, error)
+            return
+        log.log(
+            logging.ERROR if isinstance(error, Forbidden) else logging.WARNING,
+            "Cannot follow %s, what is known of them stands still until this works again: %s", self._what, error,
+        )  # fmt: skip
 
     async def _list(self) -> str:
         alive: set[str] = set()
@@ -87,10 +98,11 @@ class Reflector(Generic[T]):
 
     async def _watch(self, version: str) -> str:
         begun = time.monotonic()
+        self._version = version
         async for kind, obj in self._kube.watch(self.resource, self.namespace, version, self._selector):
             self.heard_at = time.monotonic()
             self._failures = 0
-            version = obj["metadata"]["resourceVersion"]
+            self._version = obj["metadata"]["resourceVersion"]
             if kind == "DELETED":
                 self._drop(obj["metadata"]["uid"])
             elif kind != "BOOKMARK":
@@ -98,7 +110,7 @@ class Reflector(Generic[T]):
         self.heard_at = time.monotonic()
         if self.heard_at - begun < _SHORT_WATCH:
             await asyncio.sleep(self._pause())
-        return version
+        return self._version
 
     def _put(self, obj: dict[str, Any]) -> None:
         uid: str = obj["metadata"]["uid"]

@@ -78,7 +78,8 @@ class HealthServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, None, self._port).start()
-        port: int = self._runner.addresses[0][1]
+        # With port 0 the two families get a port each; the one of IPv4 is told, whose addresses have two parts.
+        port: int = min(self._runner.addresses, key=len)[1]
         return port
 
     async def close(self) -> None:

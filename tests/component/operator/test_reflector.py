@@ -118,3 +118,18 @@ async def test_pods_that_no_jobworker_controls_are_passed_over(api: ApiServer, m
     await mirror.store.wait_synced()
     assert mirror.names == ["ours"]
     assert mirror.store.of(KEY, "another-uid") == (), "pods of a deleted namesake were taken for its own"
+
+
+async def test_a_stream_that_breaks_goes_on_where_it_stood(api: ApiServer, mirror: Mirror) -> None:
+    api.put(ALL_PODS, pod("a"))
+    await mirror.store.wait_synced()
+    await watching(api)
+    lists = api.count("list")
+    last = api.put(ALL_PODS, pod("b"))["metadata"]["resourceVersion"]
+    await wait_until(lambda: mirror.names == ["a", "b"])
+    api.refusals.append(("watch", "pods", 503, "shutting down"))
+    api.end_watches()
+    await wait_until(lambda: api.count("watch") >= 3)
+    await watching(api)
+    assert api.count("list") == lists
+    assert [call.query["resourceVersion"] for call in api.calls if call.verb == "watch"][-1] == last
