@@ -24,6 +24,7 @@ check: bootstrap-python ## format, lint, types, walls, unit and component tests 
 	$(BIN)/pytest -q tests/unit tests/component
 
 test: check bootstrap-redis bootstrap-cluster ## everything that CI runs: check, then real Redis, real processes, a real cluster
+	$(BIN)/pytest -q tests/simulation
 	$(BIN)/pytest -q tests/integration
 	$(BIN)/pytest -q tests/cluster
 

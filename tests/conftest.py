@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer
+
+
+def pytest_configure() -> None:
+    # looptime asks for the loop of each test, plain ones too; asked without ever having been told, asyncio makes one
+    # that nobody closes, and the warning of it fails whichever test the garbage collector runs in.
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")
