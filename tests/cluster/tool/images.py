@@ -32,6 +32,7 @@ PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "cert", "proxy")
 # Parts of Debian packages which nobody reads in a container.
 UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 KEPT_LAYOUTS = 3
+KEPT_LAYERS = 150  # about ten builds of all images; more than that is some gigabytes
 
 
 def build(spec: ImageSpec, progress: Progress) -> Path:
@@ -73,6 +74,7 @@ def _build(spec: ImageSpec, layout: Path, progress: Progress) -> None:
         _buildah_build(spec.tag, bootstrap.REPOSITORY / spec.dockerfile, bootstrap.REPOSITORY, flags)
         _export(spec.tag, layout)
     _forget_old_layouts(spec)
+    _forget_old_layers()
 
 
 def _layout_path(spec: ImageSpec) -> Path:
@@ -84,6 +86,12 @@ def _forget_old_layouts(spec: ImageSpec) -> None:
     layouts = _folder().glob(f"{spec.name}-{spec.version}-{'?' * len(base_key())}")
     for old in sorted(layouts, key=lambda layout: layout.stat().st_mtime, reverse=True)[KEPT_LAYOUTS:]:
         shutil.rmtree(old)
+
+
+def _forget_old_layers() -> None:
+    # Rarely, for the layers of the dependencies go as well, and the next build makes them anew.
+    if len(processes.run([*_buildah("images"), "--all", "--quiet"]).split()) > KEPT_LAYERS:
+        processes.run([*_buildah("rmi"), "--prune"])
 
 
 def _make_base(progress: Progress) -> None:
