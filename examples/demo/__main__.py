@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from rich.console import Console
 
@@ -20,11 +21,11 @@ CLUSTER = "demo"
 
 
 def main() -> int:
-    """0 if every number is as it must be, 1 if one is not, 2 if the demo could not be shown."""
+    """0 if every number is as it must be, 1 if one is not, 2 if the demo could not be shown, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("command", choices=["up", "down"])
     command = parser.parse_args().command
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)  # commands are to be copied whole
     cluster = Cluster(CLUSTER, progress=Progress())
     try:
         if command == "down":
@@ -32,6 +33,9 @@ def main() -> int:
             console.print("the demo's cluster is gone; `make demo` brings it back")
             return 0
         return show(cluster, console)
+    except KeyboardInterrupt:
+        console.print(f"Stopped. What is there stays up:\n{commands(cluster)}\nRemove it with `make demo-down`.")
+        return 130
     except (ClusterError, AssertionError) as error:
         console.print(f"[bold red]The demo stopped:[/] {error}", markup=True)
         console.print(f"\nLook at it with\n{commands(cluster)}\nand remove it with `make demo-down`.")
@@ -50,6 +54,7 @@ def show(cluster: Cluster, console: Console) -> int:
             verdict = lines(Story(platform, screen).tell())
     finally:
         platform.close()
+    wrong = [line.name for line in verdict if not line.good]
     console.print()
     console.print(table(verdict))
     console.print(
@@ -58,7 +63,6 @@ def show(cluster: Cluster, console: Console) -> int:
     console.print(
         f"\nThe cluster is still up. Look around:\n{commands(cluster)}\nRemove all of it with `make demo-down`."
     )
-    wrong = [line.name for line in verdict if not line.good]
     if wrong:
         console.print(f"\n[bold red]Not as it must be: {', '.join(wrong)}[/]")
     return 1 if wrong else 0
@@ -66,15 +70,15 @@ def show(cluster: Cluster, console: Console) -> int:
 
 def commands(cluster: Cluster) -> str:
     """What a person would type next."""
-    kubectl = " ".join(cluster.kubectl_command())
-    return "\n".join(
-        f"  {kubectl} {arguments}"
-        for arguments in (
-            f"get jobworkers,pods -n {NAMESPACE}",
-            f"describe jobworker shop -n {NAMESPACE}",
-            "logs -n jobworker-system deployment/jobworker",
-        )
-    )
+    program = Path(cluster.kubectl_command()[0])
+    lines = [
+        f"export KUBECONFIG={cluster.kubeconfig}",
+        *([f"export PATH={program.parent}:$PATH"] if program.is_absolute() else []),
+        f"kubectl get jobworkers,pods -n {NAMESPACE}",
+        f"kubectl describe jobworker shop -n {NAMESPACE}",
+        "kubectl logs -n jobworker-system deployment/jobworker",
+    ]
+    return "\n".join(f"  {line}" for line in lines)
 
 
 if __name__ == "__main__":
