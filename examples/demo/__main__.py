@@ -21,7 +21,7 @@ CLUSTER = "demo"
 
 
 def main() -> int:
-    """0 if every number is as it must be, 1 if one is not, 2 if the demo could not be shown, 130 if it was interrupted."""
+    """0 if every number is as it must be, 1 if one is not, 2 if there is no demo to show, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("command", choices=["up", "down"])
     command = parser.parse_args().command
