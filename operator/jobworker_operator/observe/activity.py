@@ -44,6 +44,9 @@ class ActivityObserver:
         self._where: dict[Resident, str] = {}
         self._figures_at: dict[Resident, float] = {}
         self._drained_at: dict[Resident, dict[str, float]] = {}
+        self._looked_at: dict[Resident, float] = {}
+        self._changed_at: dict[Key, float] = {}
+        self._vanished: dict[Key, dict[str, float]] = {}
 
     async def run(self) -> None:
         """Keep the watches in step with the JobWorkers, for ever."""
@@ -118,8 +121,31 @@ class ActivityObserver:
                 if watch is not None:
                     watch.kick()
 
+    def changed(self, key: Key) -> None:
+        """Facts in Redis were just changed: what is known of them is old until they have been looked at again."""
+        self._changed_at[key] = time.monotonic()
+        self.look_soon(key)
+
+    def is_fresh(self, key: Key) -> bool:
+        """Every home was looked at, or found unreadable, since facts in it were last changed from here."""
+        changed_at = self._changed_at.get(key)
+        if changed_at is None:
+            return True
+        return all(self._looked_at.get((key, home), changed_at) >= changed_at for home in self._needed_at.get(key, ()))
+
+    def vanished(self, key: Key, uid: str) -> None:
+        """A pod is gone. Until Redis shows nothing of it any more it is looked at like an orphan.
+
+        It may be in no fleet any more, and what remains is its quiet fact, which has no end of its own.
+        """
+        if key in self._needed_at:
+            self._vanished.setdefault(key, {})[uid] = time.monotonic()
+        self.look_soon(key)
+
     def forget(self, key: Key) -> None:
         """The JobWorker is gone."""
+        self._changed_at.pop(key, None)
+        self._vanished.pop(key, None)
         for home in self._needed_at.pop(key, {}):
             self._release((key, home))
 
@@ -135,6 +161,7 @@ class ActivityObserver:
         pods = self._pods.of(key, jobworker.uid)
         for home in needed:
             uids = tuple(pod.uid for pod in pods if Home(key.namespace, pod.redis or _own(jobworker)) == home)
+            uids += tuple(self._vanished.get(key, {}).keys() - {pod.uid for pod in pods})
             queues: tuple[str, ...] = ()
             if home == main and jobworker.spec is not None:
                 queues = tuple(queue.name for queue in jobworker.spec.worker.queues)
@@ -147,7 +174,7 @@ class ActivityObserver:
         watch = url if isinstance(url, Unreadable) else self._watch(url)
         if isinstance(watch, Unreadable):
             self._leave(resident)
-            self._on_look(resident, watch)
+            self._on_look(resident, watch, time.monotonic())
             return
         if self._where.get(resident) != watch.url:
             self._leave(resident)
@@ -175,6 +202,7 @@ class ActivityObserver:
         self._leave(resident)
         self._seen.pop(resident, None)
         self._figures_at.pop(resident, None)
+        self._looked_at.pop(resident, None)
         self._drained_at.pop(resident, None)
 
     async def _close_unused(self) -> None:
@@ -206,11 +234,15 @@ class ActivityObserver:
         for home in self._needed_at.get(key, {}):
             facts = self._seen.get((key, home))
             if isinstance(facts, RedisFacts):
-                activities.update(facts.activities)
+                for uid, seen_there in facts.activities.items():
+                    # Who vanished is looked for everywhere: nothing in one home says nothing about another.
+                    if uid not in activities or _leaves_traces(seen_there):
+                        activities[uid] = seen_there
                 orphans.update(facts.orphans)
         # Whoever lives in an unreadable home, or is younger than the last look, has no entry: unknown, that is busy.
         own = seen.get(main) if main is not None else None
         pods = {pod.uid for pod in self._pods.of(key, jobworker.uid)}
+        orphans |= {uid for uid in self._vanished.get(key, ()) if _leaves_traces(activities.get(uid))}
         return RedisFacts(
             activities=activities,
             queues=own.queues if isinstance(own, RedisFacts) else (),
@@ -218,15 +250,19 @@ class ActivityObserver:
             due_soon=own.due_soon if isinstance(own, RedisFacts) else 0,
         )
 
-    def _on_look(self, resident: Resident, answer: RedisFacts | Unreadable) -> None:
+    def _on_look(self, resident: Resident, answer: RedisFacts | Unreadable, asked_at: float) -> None:
+        key, home = resident
+        if home not in self._needed_at.get(key, ()):
+            return  # nobody asks any more: the look was under way
         before = self._seen.get(resident)
         self._seen[resident] = answer
-        key, home = resident
+        self._looked_at[resident] = asked_at
         if isinstance(answer, Unreadable):
             self._addresses.suspect(home)
             if before != answer:
                 self._poke(key)
             return
+        self._forget_vanished(key)
         now = time.monotonic()
         drained = self._drained_at.get(resident, {})
         self._drained_at[resident] = {
@@ -243,6 +279,23 @@ class ActivityObserver:
             if scales or now - self._figures_at.get(resident, 0.0) >= FIGURES_SECONDS:
                 self._figures_at[resident] = now
                 self._poke(key)
+
+    def _forget_vanished(self, key: Key) -> None:
+        """Who left no trace in any home, looked at since the pod was gone."""
+        vanished = self._vanished.get(key)
+        if not vanished:
+            return
+        seen = [(self._looked_at.get((key, home), 0.0), self._seen.get((key, home))) for home in self._needed_at[key]]
+        for uid, at in list(vanished.items()):
+            if all(
+                asked_at >= at and isinstance(facts, RedisFacts) and not _leaves_traces(facts.activities.get(uid))
+                for asked_at, facts in seen
+            ):
+                del vanished[uid]
+
+
+def _leaves_traces(activity: WorkerActivity | None) -> bool:
+    return activity is not None and (activity.epoch is not None or activity.busy or activity.quiet is not None)
 
 
 def _own(jobworker: JobWorker) -> RedisSpec:

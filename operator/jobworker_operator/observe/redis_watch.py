@@ -21,6 +21,7 @@ from jobworker_operator.adapters.port import Ask, WorkerAdapter
 from jobworker_operator.model.facts import RedisFacts, Unreadable
 from jobworker_operator.model.spec import Key
 from jobworker_operator.observe.addresses import Home
+from jobworker_operator.observe.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ _LISTEN_AGAIN_SECONDS = 1.0
 _QUIET_CHANNEL_SECONDS = 5.0
 
 Resident = tuple[Key, Home]
-OnLook = Callable[[Resident, RedisFacts | Unreadable], None]
+OnLook = Callable[[Resident, RedisFacts | Unreadable, float], None]
+"""Called with the answer and the monotonic time at which it was asked for."""
 
 
 @dataclass(slots=True)
@@ -80,14 +82,14 @@ class RedisWatch:
 
     async def close(self) -> None:
         """Stop, and close the connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self.redis.aclose()
 
     async def look(self) -> None:
         """Look once, and tell everyone who asked."""
         asks = dict(self.asks)
+        if not asks:
+            return  # the last JobWorker here is gone, and so is this watch in a moment
         by_prefix: dict[str, list[Resident]] = {}
         for resident in asks:
             by_prefix.setdefault(resident[1].redis.key_prefix, []).append(resident)
@@ -99,7 +101,7 @@ class RedisWatch:
                     facts = await self.adapter(residents[0][1]).look([asks[resident] for resident in residents])
                     answers.update(zip(residents, facts, strict=True))
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(asks, error)
+            self._failed(asks, error, begun)
             return
         if not self.health.up:
             log.info("Redis %s answers; %d JobWorkers are looked at there", self.shown, len(asks))
@@ -107,16 +109,16 @@ class RedisWatch:
         self.health.looks += 1
         self.health.seconds = time.monotonic() - begun
         for resident, answer in answers.items():
-            self.on_look(resident, answer)
+            self.on_look(resident, answer, begun)
 
-    def _failed(self, asks: Mapping[Resident, Ask], error: Exception) -> None:
+    def _failed(self, asks: Mapping[Resident, Ask], error: Exception, begun: float) -> None:
         problem = _sentence(self.shown, error)
         if self.health.up or self.health.errors == 0:
             log.warning("%s; until it answers, every worker there is taken for busy and nothing is deleted", problem)
         self.health.up = False
         self.health.errors += 1
         for resident in asks:
-            self.on_look(resident, Unreadable("RedisUnreachable", problem))
+            self.on_look(resident, Unreadable("RedisUnreachable", problem), begun)
 
     async def _look_for_ever(self) -> None:
         while True:

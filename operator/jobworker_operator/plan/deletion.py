@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobworker_operator.model.actions import Action, DeletePod, RemoveFinalizer
+from jobworker_operator.model.actions import Action, RemoveFinalizer
 from jobworker_operator.model.facts import Observation, RedisFacts
 from jobworker_operator.model.names import DRAIN_FINALIZER
 from jobworker_operator.model.spec import DrainSpec
@@ -33,10 +33,9 @@ def let_go(observation: Observation, census: Census) -> Iterator[Action]:
     drain = DrainSpec() if spec is None else spec.drain
     yield from rescues(observation, census)
     yield from clear_lost(observation, census)
-    for member in census.members:
-        for action in _release(member, drain, observation.now, readable=census.readable):
-            if observation.settled or not isinstance(action, DeletePod):
-                yield action
+    if observation.settled:  # else who was told to go a moment ago would be told again
+        for member in census.members:
+            yield from _release(member, drain, observation.now, readable=census.readable)
     orphans = isinstance(observation.redis, RedisFacts) and observation.redis.orphans
     # Without pods there is nobody to protect. Orphans that Redis does not show now are rescued by any worker.
     gone = not observation.pods and observation.settled and not orphans

@@ -28,6 +28,7 @@ from jobworker_operator.observe.activity import ActivityObserver
 from jobworker_operator.observe.addresses import Addresses
 from jobworker_operator.observe.jobworkers import JobWorkerStore
 from jobworker_operator.observe.pods import PodStore
+from jobworker_operator.observe.tasks import end
 from jobworker_operator.runtime.health import Canary, HealthServer, measure_lag
 from jobworker_operator.runtime.jobworker_events import watch_jobworkers
 from jobworker_operator.runtime.metrics import Metrics, StateCollector
@@ -104,7 +105,9 @@ class Operator:
 
     def _pod_changed(self, key: Key, uid: str, pod: PodFacts | None) -> None:
         self.expectations.observed(key, uid, pod)
-        if pod is None or pod.ended or pod.never_ran:
+        if pod is None:
+            self.activity.vanished(key, uid)
+        elif pod.ended or pod.never_ran:
             # The jobs of a dead one wait for a rescue, and a new one that nobody has looked up is an unknown one, which
             # is busy: Redis is asked now, not at the next tick.
             self.activity.look_soon(key)
@@ -169,9 +172,7 @@ async def _run(operator: Operator, access: Access, stop: asyncio.Event) -> int:
     finally:
         # Reconciles first, while what they need still runs; then everything else.
         await operator.workers.stop(FINISH_SECONDS)
-        for task in (stopped, *loops):
-            task.cancel()
-        await asyncio.gather(stopped, *loops, return_exceptions=True)
+        await end((stopped, *loops))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
                 await operator.events.flush()

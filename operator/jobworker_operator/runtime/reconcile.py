@@ -27,6 +27,7 @@ from jobworker_operator.runtime.metrics import Snapshot, conditions_of
 log = logging.getLogger(__name__)
 
 CONFLICT_SECONDS = 0.2
+STALE_SECONDS = 0.1  # for the look at Redis after something was changed there
 FIRST_LOOK_SECONDS = 10.0
 _HISTORY_SECONDS = 3600.0  # the longest stabilization window that the schema allows
 
@@ -115,7 +116,9 @@ class Reconciler:
         if report.failures:
             raise ReconcileFailed("; ".join(report.failures))
         memory.snapshot = _snapshot(observation, decided)
-        return _soonest(decided.look_again_seconds, report.look_again, self._expectations.unsettled_seconds(key))
+        # A look at Redis that shows nothing new wakes nobody, and this plan may have waited for it.
+        fresh = None if self._activity.is_fresh(key) else STALE_SECONDS
+        return _soonest(decided.look_again_seconds, report.look_again, self._expectations.unsettled_seconds(key), fresh)
 
     async def _act(self, jobworker: JobWorker, observation: Observation, decided: Plan) -> Report:
         key = jobworker.key
@@ -124,10 +127,10 @@ class Reconciler:
         try:
             report = await self._actor.carry_out(work)
         except BaseException:
-            self._activity.look_soon(key)
+            self._activity.changed(key)
             raise
         if report.touched:
-            self._activity.look_soon(key)
+            self._activity.changed(key)
         return report
 
     async def _write_status(self, observation: Observation, decided: Plan, report: Report) -> None:
@@ -154,7 +157,7 @@ class Reconciler:
             revision="" if jobworker.spec is None else revision_of(jobworker),
             pods=self._pods.of(key, jobworker.uid),
             redis=redis,
-            settled=self._expectations.unsettled_seconds(key) is None,
+            settled=self._expectations.unsettled_seconds(key) is None and self._activity.is_fresh(key),
             history=tuple(memory.history),
             watching_since=memory.since,
             problems=problems,

@@ -10,6 +10,7 @@ import time
 
 from jobworker_operator.kube.errors import KubeError
 from jobworker_operator.model.spec import Key
+from jobworker_operator.observe.tasks import end
 from jobworker_operator.runtime.health import Canary
 from jobworker_operator.runtime.logs import current_key, current_reconcile
 from jobworker_operator.runtime.metrics import Metrics
@@ -60,9 +61,7 @@ class Workers:
                 task.cancel()
         if self._reconciling:
             await asyncio.wait(self._reconciling, timeout=seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _work(self, number: int) -> None:
         while not self._stopping:

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker.protocol.records import Finished, Number
+from jobworker_operator.adapters.connections import connect
 from jobworker_operator.kube.client import Kube
 from jobworker_operator.model.facts import RedisFacts, Unreadable
 from jobworker_operator.model.spec import Key
@@ -21,6 +22,7 @@ from jobworker_operator.observe.activity import ActivityObserver
 from jobworker_operator.observe.addresses import Addresses
 from jobworker_operator.observe.jobworkers import JobWorkerStore
 from jobworker_operator.observe.pods import PodStore
+from jobworker_operator.observe.redis_watch import RedisWatch
 from tests.component.operator.api_server import ApiServer
 from tests.component.operator.objects import ALL_PODS, OWNER, SECRETS, jobworker, pod
 from tests.integration.operator.conftest import Birth
@@ -86,6 +88,48 @@ async def tower_quiet(tower: Watchtower) -> None:
     assert adapter is not None
     await adapter.quiet("uid-a", "operator: Rollout")
     await wait_until(lambda: (facts := tower.facts()) and facts.activities["uid-a"].quiet)
+
+
+async def test_facts_are_old_from_a_change_until_the_next_look(
+    api: ApiServer, tower: Watchtower, birth: Birth, redis_server: RedisServer, redis: Redis
+) -> None:
+    api.put(ALL_PODS, pod("a", redis_url=redis_server.url))
+    tower.jobworkers.put(jobworker(redis={"url": redis_server.url}))
+    await birth("uid-a", 1)
+    await wait_until(lambda: tower.held("uid-a") == 1)
+    assert tower.observer.is_fresh(KEY)
+    tower.observer.changed(KEY)
+    assert not tower.observer.is_fresh(KEY), "what was seen before the change was taken for news"
+    await wait_until(lambda: tower.observer.is_fresh(KEY), 0.8, "nobody looked before the next tick")
+
+
+async def test_the_quiet_fact_of_a_pod_that_vanished_unseen_is_an_orphan_until_it_is_forgotten(
+    api: ApiServer, tower: Watchtower, redis_server: RedisServer, redis: Redis
+) -> None:
+    api.put(ALL_PODS, pod("a", redis_url=redis_server.url))
+    tower.jobworkers.put(jobworker(redis={"url": redis_server.url}))
+    await wait_until(lambda: tower.held("uid-a") == 0)
+    await redis.set("jw:quiet:uid-a", "operator: Rollout")
+    api.remove(ALL_PODS, "a")
+    await wait_until(lambda: tower.pods.get(KEY, "uid-a") is None)
+    tower.observer.vanished(KEY, "uid-a")
+    await wait_until(lambda: (facts := tower.facts()) and facts.orphans == ("uid-a",))
+    adapter = tower.observer.adapter(KEY, "uid-a")
+    assert adapter is not None
+    await adapter.rescue("uid-a", str(KEY), epoch=None, planned=True, forget=True)
+    assert await redis.keys("jw:quiet:*") == []
+    tower.observer.changed(KEY)
+    await wait_until(lambda: (facts := tower.facts()) and "uid-a" not in facts.activities, what="it is forgotten")
+
+
+async def test_a_redis_that_nobody_needs_any_more_is_not_said_to_answer(
+    api: ApiServer, tower: Watchtower, redis_server: RedisServer, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    watch = RedisWatch(redis_server.url, connect(redis_server.url), lambda *_: None)
+    await watch.look()
+    await watch.close()
+    assert "0 JobWorkers" not in caplog.text
 
 
 async def test_a_dead_redis_delays_no_other(

@@ -119,8 +119,9 @@ async def test_a_new_jobworker_gets_its_finalizer_before_its_pods_and_then_rests
 
 
 async def test_a_deleted_jobworker_goes_when_its_busy_pod_has_finished(
-    running: Running, redis_server: RedisServer, redis: Redis
+    running: Running, redis_server: RedisServer, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     running.apply(jobworker(redis={"url": redis_server.url}))
     idle, busy = await wanted_pods(running, 2)
     await running.start(idle)
@@ -131,6 +132,7 @@ async def test_a_deleted_jobworker_goes_when_its_busy_pod_has_finished(
     running.bury()
     await wait_until(lambda: REMOVAL_ANNOTATION in str(running.pods[busy["metadata"]["name"]]["metadata"]))
     assert "deletionTimestamp" not in running.pods[busy["metadata"]["name"]]["metadata"]
+    assert (caplog.text.count("Retired pod"), caplog.text.count("Quieted pod")) == (1, 1), "one decision, one line"
     await worker.finish([Finished(Number(1))])
     await worker.beat(60, 0, {})
     await wait_until(lambda: "deletionTimestamp" in running.pods[busy["metadata"]["name"]]["metadata"], 2)

@@ -31,7 +31,7 @@ def check(observation: Observation, plan: Plan) -> None:
     if not observation.settled:
         assert not [one for one in plan.actions if isinstance(one, CreatePod | DeletePod | RemoveFinalizer)]
         quieting = [one for one in plan.actions if isinstance(one, QuietPod | RetirePod | UnquietPod)]
-        assert observation.jobworker.deleting or not quieting, "told a pod to go, or to stay, on facts that are old"
+        assert not quieting, "told a pod to go, or to stay, on facts that are old"
     if observation.jobworker.deleting:
         assert not [one for one in plan.actions if isinstance(one, CreatePod | SetReplicas)]
         if any(isinstance(one, RemoveFinalizer) for one in plan.actions):

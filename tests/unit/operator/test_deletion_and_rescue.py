@@ -49,6 +49,12 @@ def test_a_pod_that_is_going_for_another_reason_is_never_taken_back() -> None:
     assert decide(observation).actions == (QuietPod("p", "p", "Deleted"),)
 
 
+def test_nobody_is_told_to_go_twice_while_the_first_time_is_not_shown_yet() -> None:
+    shown = [pod("marked in Redis only"), pod("in neither yet"), pod("idle")]
+    workers = {"marked in Redis only": quiet(0, "operator: Deleted"), "in neither yet": busy(4)}
+    assert moves(observe(*shown, of=DELETING, workers=workers, settled=False)) == []
+
+
 def test_without_redis_only_pods_that_never_ran_are_deleted() -> None:
     stuck = pending("stuck", waiting_reason="CreateContainerConfigError")
     shown = [pod("a"), going("b", "Deleted"), pending("new", scheduled=False), pending("creating"), stuck]
