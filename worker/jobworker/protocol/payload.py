@@ -43,7 +43,8 @@ class Payload:
         """The bytes that lie on a queue.
 
         Raises:
-            ArgumentsNotJSON: an argument is of a type that JSON cannot carry.
+            ArgumentsNotJSON: an argument is of a type that JSON cannot carry, or nested deeper than can be written.
+                The latter can be *read*, up to four times as deep: whoever writes a foreign job back must expect it.
         """
         body = {
             **self.extra,
@@ -72,9 +73,9 @@ class Payload:
 
     @property
     def retry_count(self) -> int | None:
-        """0 after the first failure; None before it."""
+        """0 after the first failure; None before it, and for a count that no Sidekiq writes."""
         count = self.extra.get("retry_count")
-        return count if isinstance(count, int) else None
+        return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
 
 
 def new(  # a job's fields are its arguments

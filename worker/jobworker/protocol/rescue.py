@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
-from jobworker.errors import MalformedPayload
+from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.scripts import RESCUE, FleetScripts
@@ -91,8 +91,13 @@ def _after_death(entry: Entry, death: Death, poison_after: int) -> tuple[bytes, 
         return entry.payload, False  # whoever takes it next buries it with the reason
     known = job.extra.get(DEATHS, 0)
     deaths = (known if isinstance(known, int) else 0) + 1
-    story = {DEATHS: deaths}
-    if deaths < poison_after:
-        return replace(job, extra={**job.extra, **story}).to_json(), False
-    message = f"{deaths} workers died while they ran this job, none of them stopped on purpose"
-    return job.with_fields(**story, error_class="Poison", error_message=message, failed_at=time.time()).to_json(), True
+    poisonous = deaths >= poison_after
+    story: dict[str, Any] = {DEATHS: deaths}
+    if poisonous:
+        message = f"{deaths} workers died while they ran this job, none of them stopped on purpose"
+        story |= {"error_class": "Poison", "error_message": message, "failed_at": time.time()}
+    try:
+        return job.with_fields(**story).to_json(), poisonous
+    except ArgumentsNotJSON:
+        # Nested deeper than can be written. Its deaths cannot be counted, but the others' jobs must be rescued.
+        return entry.payload, False

@@ -221,6 +221,17 @@ class Executor:
 
 
 def _failed(entry: Entry, payload: Payload, context: Context, error: BaseException, seconds: float) -> Finished:
+    try:
+        return _judged(entry, payload, context, error, seconds)
+    except Exception:  # the border to foreign bytes: one payload must not end a worker, nor the next one after it
+        log.exception(
+            "job failed, and its payload cannot be written back: it is in the dead set as it came",
+            extra={**context.fields, "error": f"{type(error).__name__}: {payloads.error_message(error)}"},
+        )
+        return Finished(entry.number, Outcome.DEAD, time.time(), entry.payload)
+
+
+def _judged(entry: Entry, payload: Payload, context: Context, error: BaseException, seconds: float) -> Finished:
     verdict = retries.decide(payload, error, time.time())
     fields: dict[str, Any] = {
         **context.fields,

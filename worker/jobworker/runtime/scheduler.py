@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from jobworker.errors import MalformedPayload
+from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import Payload
@@ -62,5 +62,12 @@ async def _move(redis: Redis, keys: Keys, due_set: str, jobs: Sequence[tuple[byt
     names = [due_set, keys.queues, *(name for queue in queues for name in (keys.queue(queue), keys.wake(queue)))]
     args: list[Any] = []
     for member, job in jobs:
-        args += [member, queues.index(job.queue) + 1, job.queue, job.with_fields(enqueued_at=now).to_json()]
+        args += [member, queues.index(job.queue) + 1, job.queue, _enqueued(member, job, now)]
     await PROMOTE(redis, names, args)
+
+
+def _enqueued(member: bytes, job: Payload, now: float) -> bytes:
+    try:
+        return job.with_fields(enqueued_at=now).to_json()
+    except ArgumentsNotJSON:
+        return member  # nested deeper than can be written: it runs all the same, only its latency is unknown
