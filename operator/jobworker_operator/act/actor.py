@@ -62,8 +62,9 @@ class Actor:
         self._kube = kube
         self._events = events
         self._budget = budget
+        self._closing = events.closing
         self._learn = learn
-        self._creator = PodCreator(kube, budget, expectations, shown)
+        self._creator = PodCreator(kube, budget, expectations, shown, events.closing)
         self._remover = Remover(kube, budget, expectations, shown, on_delete)
         self._rescuer = Rescuer(kube, events)
 
@@ -76,6 +77,7 @@ class Actor:
         """The JobWorker is gone."""
         self._creator.forget(jobworker.key)
         self._events.forget(jobworker.key, jobworker.uid)
+        self._closing.forget(jobworker.uid)
 
     async def carry_out(self, work: Work) -> Report:
         """Do what the plan says and post its Events.

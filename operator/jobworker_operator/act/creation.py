@@ -14,9 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobworker_operator.act.budget import WriteBudget
+from jobworker_operator.act.closing import Closing
 from jobworker_operator.act.expectations import Expectations, Shows
 from jobworker_operator.kube.client import Kube
-from jobworker_operator.kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
+from jobworker_operator.kube.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NamespaceTerminating,
+    NotFound,
+    Unavailable,
+)
 from jobworker_operator.kube.resources import PODS
 from jobworker_operator.model.facts import PodFacts
 from jobworker_operator.model.pod import pod_manifest
@@ -48,12 +57,14 @@ class PodCreator:
         budget: WriteBudget,
         expectations: Expectations,
         shown: Callable[[Key, str], PodFacts | None],
+        closing: Closing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
         self._budget = budget
         self._expectations = expectations
         self._shown = shown
+        self._closing = closing
         self._clock = clock
         self._refusals: dict[Key, Refusal] = {}
 
@@ -73,6 +84,8 @@ class PodCreator:
             Unavailable: the API server did not answer; a pod may have been created all the same.
         """
         key = jobworker.key
+        if jobworker in self._closing:
+            return None
         refusal = self._refusals.get(key)
         if refusal is not None and refusal.revision == revision and self._clock() < refusal.until:
             return refusal.until - self._clock()
@@ -103,7 +116,10 @@ class PodCreator:
         self._expectations.expect(key, metadata["uid"], Shows.THERE, self._shown(key, metadata["uid"]))
         log.info("Created pod %s", metadata["name"])
 
-    def _failed(self, jobworker: JobWorker, revision: str, error: BaseException) -> float:
+    def _failed(self, jobworker: JobWorker, revision: str, error: BaseException) -> float | None:
+        if isinstance(error, NamespaceTerminating):
+            self._closing.add(jobworker)
+            return None
         if isinstance(error, Conflict):
             return _CONFLICT_PAUSE  # the generated name was taken: the next one will not be
         if not isinstance(error, Forbidden | Invalid | NotFound):

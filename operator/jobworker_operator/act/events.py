@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobworker_operator.act.budget import WriteBudget
+from jobworker_operator.act.closing import Closing
 from jobworker_operator.kube.client import Kube
-from jobworker_operator.kube.errors import KubeError, NotFound
+from jobworker_operator.kube.errors import KubeError, NamespaceTerminating, NotFound
 from jobworker_operator.kube.resources import EVENTS
 from jobworker_operator.model.actions import Event
 from jobworker_operator.model.names import API_VERSION, KIND, MANAGER
@@ -43,17 +44,25 @@ class EventRecorder:
     """Use `post` from anywhere; `run` does the writing."""
 
     def __init__(
-        self, kube: Kube, budget: WriteBudget, instance: str, clock: Callable[[], float] = time.monotonic
+        self,
+        kube: Kube,
+        budget: WriteBudget,
+        instance: str,
+        closing: Closing,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
         self._budget = budget
         self._instance = instance
+        self.closing = closing
         self._clock = clock
         self._series: dict[tuple[str, Event], _Series] = {}
         self._waiting: asyncio.Queue[tuple[JobWorker, Event]] = asyncio.Queue(_WAITING)
 
     def post(self, jobworker: JobWorker, event: Event) -> None:
         """Post it soon, unless the same was posted within the last minute."""
+        if jobworker in self.closing:
+            return
         series = self._series.get((jobworker.uid, event))
         now = self._clock()
         if series is not None and now - series.posted_at < SAME_SECONDS:
@@ -87,8 +96,12 @@ class EventRecorder:
             await self._write_or_drop(*self._waiting.get_nowait())
 
     async def _write_or_drop(self, jobworker: JobWorker, event: Event) -> None:
+        if jobworker in self.closing:
+            return
         try:
             await self._write(jobworker, event)
+        except NamespaceTerminating:
+            self.closing.add(jobworker)
         except KubeError as error:
             log.warning("Could not post the Event %s (%s): %s", event.reason, event.message, error)
 

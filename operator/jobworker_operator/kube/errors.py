@@ -6,6 +6,7 @@
     ├── Expired          410: the version to list or watch from is no longer known; list again
     ├── Unauthorized     401: the credentials were not accepted
     ├── Forbidden        403: RBAC, a quota or Pod Security refuses
+    │   └── NamespaceTerminating: nothing can be created there any more
     ├── Invalid          400, 422: the object can never be accepted as it is
     └── Unavailable      no answer, 429 or 5xx: ask again later
 
@@ -49,6 +50,10 @@ class Forbidden(KubeError):
     """RBAC, a ResourceQuota or Pod Security refuses. The message tells which."""
 
 
+class NamespaceTerminating(Forbidden):
+    """The namespace is being deleted, so nothing can be created in it. Trying again is of no use."""
+
+
 class Invalid(KubeError):
     """The object can never be accepted as it is. Change it; trying again is of no use."""
 
@@ -72,5 +77,12 @@ def error_of(status: int, asked: str, body: Any) -> KubeError:
     """The error that a failed answer means; ``body`` is its Status object, if it was one."""
     words = str(body.get("message") or body.get("reason") or "") if isinstance(body, dict) else ""
     kind = _BY_STATUS.get(status, Unavailable)
+    if kind is Forbidden and _terminating(body):
+        kind = NamespaceTerminating
     words = words or "the API server gave no reason"
     return kind(f"{asked}: {words} (HTTP {status})", status, words)
+
+
+def _terminating(body: Any) -> bool:
+    details = (body.get("details") or {}) if isinstance(body, dict) else {}
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in details.get("causes") or ())

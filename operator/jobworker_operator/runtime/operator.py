@@ -16,6 +16,7 @@ from typing import Any
 
 from jobworker_operator.act.actor import Actor
 from jobworker_operator.act.budget import WriteBudget
+from jobworker_operator.act.closing import Closing
 from jobworker_operator.act.events import EventRecorder
 from jobworker_operator.act.expectations import Expectations
 from jobworker_operator.act.status import StatusWriter
@@ -57,7 +58,7 @@ class Operator:
         self.pods = PodStore(kube, settings.scopes, self._pod_changed)
         self.activity = ActivityObserver(self.jobworkers, self.pods, Addresses(kube), self.queue.add)
         budget = WriteBudget()
-        self.events = EventRecorder(kube, budget, settings.instance)
+        self.events = EventRecorder(kube, budget, settings.instance, Closing())
         actor = Actor(
             kube,
             self.events,

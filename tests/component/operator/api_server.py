@@ -218,7 +218,10 @@ def _split(path: str) -> tuple[str, str, str]:
 
 
 def _failure(status: int, message: str) -> web.Response:
-    return web.json_response({"kind": "Status", "code": status, "message": message}, status=status)
+    body: Json = {"kind": "Status", "code": status, "message": message}
+    if "being terminated" in message:
+        body["details"] = {"causes": [{"reason": "NamespaceTerminating"}]}
+    return web.json_response(body, status=status)
 
 
 def _apply(obj: Json, step: Json) -> bool:

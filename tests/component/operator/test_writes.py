@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 
 from jobworker_operator.act.budget import WriteBudget
+from jobworker_operator.act.closing import Closing
 from jobworker_operator.act.creation import FIRST_PAUSE, LONGEST_PAUSE, PodCreator
 from jobworker_operator.act.events import SAME_SECONDS, EventRecorder
 from jobworker_operator.act.expectations import Expectations
@@ -38,13 +40,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
+def closing() -> Closing:
+    return Closing()
+
+
+@pytest.fixture
 def expectations(clock: Clock) -> Expectations:
     return Expectations(clock)
 
 
 @pytest.fixture
-def creator(kube: Kube, expectations: Expectations, clock: Clock) -> PodCreator:
-    return PodCreator(kube, WriteBudget(1000, 1000), expectations, lambda _key, _uid: None, clock)
+def creator(kube: Kube, expectations: Expectations, closing: Closing, clock: Clock) -> PodCreator:
+    return PodCreator(kube, WriteBudget(1000, 1000), expectations, lambda _key, _uid: None, closing, clock)
 
 
 def stored(api: ApiServer, **fields: Any) -> JobWorker:
@@ -113,6 +120,27 @@ async def test_a_create_without_an_answer_is_not_repeated_before_the_watch_could
         await creator.create(stored(api), "r1", 3)
     assert expectations.unsettled_seconds(KEY) is not None
     assert creator.problem(KEY) is None, "an outage is no fault of the template"
+
+
+async def test_in_a_namespace_that_is_deleted_nothing_is_created_and_that_is_said_once(
+    api: ApiServer, kube: Kube, creator: PodCreator, closing: Closing, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobworker_operator")
+    api.refuse_always.append(("create", "pods", 403, "unable to create: namespace shop is being terminated"))
+    api.refuse_always.append(("create", "events", 403, "unable to create: namespace shop is being terminated"))
+    owner = stored(api)
+    recorder = EventRecorder(kube, WriteBudget(), "operator-1", closing, clock)
+    recorder.post(owner, Event("A", "was waiting when the namespace was deleted"))
+    for _ in range(3):
+        assert await creator.create(owner, "r1", 3) is None
+        clock.now += LONGEST_PAUSE
+    recorder.post(owner, Event("B", "too late"))
+    await recorder.flush()
+    assert creator.problem(KEY) is None, "it is no fault of the template"
+    assert (api.count("create", "pods"), api.count("create", "events")) == (1, 0)
+    told = [record for record in caplog.records if "is being deleted" in record.getMessage()]
+    assert [record.levelname for record in told] == ["INFO"]
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 # ── finalizer ──────────────────────────────────────────────────────────────────
@@ -212,9 +240,9 @@ def test_a_merge_patch_makes_the_new_of_the_old(old: dict[str, Any], new: dict[s
 
 
 async def test_the_same_event_within_a_minute_is_posted_once_and_later_counted(
-    api: ApiServer, kube: Kube, clock: Clock
+    api: ApiServer, kube: Kube, closing: Closing, clock: Clock
 ) -> None:
-    recorder = EventRecorder(kube, WriteBudget(), "operator-1", clock)
+    recorder = EventRecorder(kube, WriteBudget(), "operator-1", closing, clock)
     owner = stored(api)
     event = Event("PodDeleted", "Deleted pod a")
     for _ in range(5):
@@ -232,9 +260,9 @@ async def test_the_same_event_within_a_minute_is_posted_once_and_later_counted(
 
 
 async def test_an_event_that_the_api_server_has_forgotten_is_posted_anew(
-    api: ApiServer, kube: Kube, clock: Clock
+    api: ApiServer, kube: Kube, closing: Closing, clock: Clock
 ) -> None:
-    recorder = EventRecorder(kube, WriteBudget(), "operator-1", clock)
+    recorder = EventRecorder(kube, WriteBudget(), "operator-1", closing, clock)
     owner = stored(api)
     recorder.post(owner, Event("PodDeleted", "Deleted pod a"))
     await recorder.flush()
@@ -246,13 +274,13 @@ async def test_an_event_that_the_api_server_has_forgotten_is_posted_anew(
 
 
 async def test_an_event_that_cannot_be_posted_stops_nothing(
-    api: ApiServer, kube: Kube, clock: Clock, caplog: pytest.LogCaptureFixture
+    api: ApiServer, kube: Kube, closing: Closing, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder = EventRecorder(kube, WriteBudget(), "operator-1", clock)
+    recorder = EventRecorder(kube, WriteBudget(), "operator-1", closing, clock)
     owner = stored(api)
-    api.refusals.append(("create", "events", 403, "namespace is being terminated"))
+    api.refusals.append(("create", "events", 403, "events is forbidden"))
     recorder.post(owner, Event("A", "refused"))
     recorder.post(owner, Event("B", "posted"))
     await recorder.flush()
     assert [posted["reason"] for posted in api.collections[EVENTS].values()] == ["B"]
-    assert "being terminated" in caplog.text
+    assert "events is forbidden" in caplog.text

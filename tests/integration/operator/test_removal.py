@@ -12,6 +12,7 @@ from jobworker.protocol.records import Finished, Number, WorkerId
 from jobworker.protocol.scripts import WorkerScripts
 from jobworker_operator.act.actor import Actor
 from jobworker_operator.act.budget import WriteBudget
+from jobworker_operator.act.closing import Closing
 from jobworker_operator.act.events import EventRecorder
 from jobworker_operator.act.expectations import Expectations
 from jobworker_operator.act.work import Report, Work
@@ -48,7 +49,7 @@ class Stage:
         self.deleted: list[str] = []
         self.learnt: list[dict[str, Any]] = []
         budget = WriteBudget(1000, 1000)
-        self.events = EventRecorder(kube, budget, "operator-1")
+        self.events = EventRecorder(kube, budget, "operator-1", Closing())
         self.actor = Actor(
             kube,
             self.events,
