@@ -152,6 +152,17 @@ def test_after_turmoil_every_job_is_done_and_every_pod_is_as_it_shall_be(seed: i
     assert set(run.cluster.done) == set(range(1, run.cluster.enqueued + 1)), "a job was lost"
 
 
+@pytest.mark.parametrize("clock_ahead", [-60.0, 60.0])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_clock_that_is_a_minute_off_breaks_no_promise(seed: int, clock_ahead: float) -> None:
+    run = Run(seed)
+    run.operator.clock_ahead = clock_ahead
+    run.operator.restart()
+    run.turmoil()
+    run.until_settled()
+    assert set(run.cluster.done) == set(range(1, run.cluster.enqueued + 1)), "a job was lost"
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_at_rest_nothing_is_written(seed: int) -> None:
     run = Run(seed)

@@ -34,13 +34,14 @@ AWAY = Unreadable("RedisUnreachable", "Redis refuses connections")
 
 
 class ToyOperator:
-    """``conflict_rate`` is the share of API writes that are refused."""
+    """``conflict_rate`` is the share of API writes that are refused, ``clock_ahead`` how wrong its clock is."""
 
     def __init__(self, cluster: ToyCluster, jobworker: JobWorker, revision: str) -> None:
         self.cluster = cluster
         self.jobworker = jobworker
         self.revision = revision
         self.conflict_rate = 0.0
+        self.clock_ahead = 0.0
         self.gone = False
         self.status_writes = 0
         self.actions: list[Action] = []
@@ -50,7 +51,7 @@ class ToyOperator:
         """A new process: it lists everything, and remembers nothing."""
         self.expected: dict[str, Callable[[PodFacts | None], bool]] = {}
         self.history: tuple[Recommendation, ...] = ()
-        self.watching_since = self.cluster.now
+        self.watching_since = self.cluster.now + self.clock_ahead
         self.cluster.shown = {uid: pod.facts for uid, pod in self.cluster.pods.items()}
 
     def reconcile(self) -> Plan:
@@ -77,7 +78,7 @@ class ToyOperator:
             if not seen(cluster.shown.get(uid)) and (uid in cluster.pods or uid in cluster.shown)
         }
         return Observation(
-            now=cluster.now,
+            now=cluster.now + self.clock_ahead,
             jobworker=self.jobworker,
             revision=self.revision,
             pods=tuple(cluster.shown.values()),

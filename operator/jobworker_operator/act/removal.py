@@ -8,7 +8,6 @@ there. The other way round an annotated pod would still take jobs, and be taken 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import assert_never
 
@@ -147,7 +146,7 @@ class Remover:
         if known is not None and known.reason == reason:
             return
         # A second reason takes over the first one's time: that is when the pod began to leave.
-        removal = Removal(reason, time.time() if known is None else known.since)
+        removal = Removal(reason, self._kube.now() if known is None else known.since)
         await self._patch(work.jobworker.key, uid, name, removal)
 
     async def _patch(self, key: Key, uid: str, name: str, removal: Removal | None) -> None:

@@ -7,8 +7,10 @@ reading the eight fields does that matter here.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -23,10 +25,13 @@ Json = dict[str, Any]
 OnCall = Callable[[str, str, int, float], None]
 """Called after each request with verb, plural, HTTP status (0 = no answer) and seconds."""
 
+log = logging.getLogger(__name__)
+
 CALL_SECONDS = 15.0
 SILENCE_SECONDS = 70.0  # a live watch sends a bookmark about once a minute
 WATCH_SECONDS = 290  # the server ends the watch after it, so that load spreads over API servers anew
 PAGE = 500
+_SAME_CLOCK_SECONDS = 3.0
 
 _MEDIA = {
     "merge": "application/merge-patch+json",
@@ -50,6 +55,11 @@ class Kube:
         self._on_call = on_call
         self._call_seconds = call_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Epoch seconds by the API server's clock, which its objects are stamped with, as its answers tell it."""
+        return time.time() + self._ahead
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -173,6 +183,7 @@ class Kube:
                     method, self._access.server + path, params=params, data=data, headers=headers
                 ) as response:
                     status = response.status
+                    self._read_clock(response.headers.get("Date"))
                     answer = _json(await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{asked}: no answer from {self._access.server} ({_words(error)})") from error
@@ -183,6 +194,21 @@ class Kube:
         if not isinstance(answer, dict):
             raise Unavailable(f"{asked}: the answer is no JSON object", status)
         return answer
+
+    def _read_clock(self, date: str | None) -> None:
+        try:
+            ahead = 0.0 if date is None else parsedate_to_datetime(date).timestamp() - time.time()
+        except ValueError:
+            return
+        # The header has whole seconds and travels a while, so a small difference is none.
+        ahead = ahead if abs(ahead) > _SAME_CLOCK_SECONDS else 0.0
+        if abs(ahead - self._ahead) > _SAME_CLOCK_SECONDS:
+            log.warning(
+                "The clock of the API server is %+.0f s from this machine's; its own is used for what it has stamped. "
+                "Let NTP set both",
+                ahead,
+            )
+            self._ahead = ahead
 
     @property
     def _http(self) -> aiohttp.ClientSession:

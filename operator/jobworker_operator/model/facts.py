@@ -31,7 +31,8 @@ class PodFacts:
     (ImagePullBackOff, CrashLoopBackOff, CreateContainerConfigError …), ``waiting_container`` is the one they are about:
     the worker's, or an init container before it. ``unready_since`` is when the Ready condition last became False.
     ``disrupted``: the cluster ended it (evicted, preempted, its node shut down). ``redis`` is the address that the pod
-    was made with, which may be older than the spec's; None where it cannot be told.
+    was made with, which may be older than the spec's; None where it cannot be told. ``container_ended`` is how the
+    worker container's last life ended, in words; empty if it had none before.
     """
 
     uid: str
@@ -60,6 +61,7 @@ class PodFacts:
     status_message: str = ""
     disrupted: bool = False
     redis: RedisSpec | None = None
+    container_ended: str = ""
 
     @property
     def never_ran(self) -> bool:

@@ -55,6 +55,7 @@ def parse_pod(obj: Mapping[str, Any]) -> PodFacts:
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True"
         or status.get("reason") in {"Evicted", "Preempting", "NodeShutdown", "Shutdown", "NodeLost", "Terminated"},
         redis=_redis(container.get("env") or ()),
+        container_ended=_how_it_ended(state),
     )
 
 
@@ -89,6 +90,12 @@ def _container_status(statuses: Sequence[Mapping[str, Any]] | None, name: object
 def _ever_started(state: Mapping[str, Any]) -> bool:
     present, last = state.get("state") or {}, state.get("lastState") or {}
     return any(part in moment for moment in (present, last) for part in ("running", "terminated"))
+
+
+def _how_it_ended(state: Mapping[str, Any]) -> str:
+    ends = ((state.get(moment) or {}).get("terminated") for moment in ("state", "lastState"))
+    end = next((end for end in ends if end), None)
+    return "" if end is None else f"{end.get('reason') or 'Error'}, exit code {end.get('exitCode', 'unknown')}"
 
 
 def _waiting(status: Mapping[str, Any], worker: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

@@ -152,7 +152,9 @@ def take_census(observation: Observation) -> Census:
         activity = activities.get(pod.uid)
         state = state_of(pod, activity, drain)
         removal = pod.removal or _removal_by_quiet(activity)
-        ready = pod.ready and observation.now - (pod.ready_since or pod.created_at) >= min_ready
+        # Readiness is stamped by the node's clock, which may be ahead: without minReadySeconds it has no say.
+        lasted = min_ready == 0 or observation.now - (pod.ready_since or pod.created_at) >= min_ready
+        ready = pod.ready and lasted
         # Without Redis the kubelet's word has to do: nobody is quieted on it, it only says how things stand.
         serving = state in {PodState.IDLE, PodState.BUSY} or not (readable or pod.terminating or pod.ended)
         available = ready and serving and removal is None

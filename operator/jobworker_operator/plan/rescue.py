@@ -32,7 +32,7 @@ def rescues(observation: Observation, census: Census) -> Iterator[RescueWorker]:
                 epoch=activity.epoch,
                 planned=planned(member.pod),
                 forget=False,
-                cause=f"the container of pod {member.pod.name} ended",
+                cause=f"the container of pod {member.pod.name} ended{_how(member.pod)}",
             )
         elif activity is not None and _leaves_quiet_behind(member.pod, activity):
             yield RescueWorker(
@@ -43,6 +43,10 @@ def rescues(observation: Observation, census: Census) -> Iterator[RescueWorker]:
         # A pod object vanishes only when somebody deletes it: a crash leaves it there. So no job is to blame.
         if uid not in shown and is_silent(redis.activities.get(uid, WorkerActivity())):
             yield RescueWorker(uid=uid, epoch=None, planned=True, forget=True, cause=f"the pod with UID {uid} is gone")
+
+
+def _how(pod: PodFacts) -> str:
+    return f" ({pod.container_ended})" if pod.container_ended else ""
 
 
 def rescue_of_lost(pod: PodFacts, activity: WorkerActivity) -> RescueWorker | None:

@@ -52,6 +52,7 @@ class Operator:
     def __init__(self, settings: Settings, kube: Kube, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
+        self._now = kube.now
         self.queue = WorkQueue()
         self.expectations = Expectations()
         self.jobworkers = JobWorkerStore(kube, settings.scopes, self.queue.add)
@@ -69,7 +70,9 @@ class Operator:
             on_delete=self._pod_deleted,
         )
         status = StatusWriter(kube, budget, self.jobworkers.put_own)
-        self.reconciler = Reconciler(self.jobworkers, self.pods, self.activity, actor, status, self.expectations)
+        self.reconciler = Reconciler(
+            self.jobworkers, self.pods, self.activity, actor, status, self.expectations, kube.now
+        )
         self.canary = Canary(lambda: self.queue.add(CANARY_KEY))
         self.workers = Workers(
             self.queue, self.reconciler, metrics, self.canary,
@@ -119,7 +122,7 @@ class Operator:
         if drained_at is not None:
             self.metrics.drained_to_delete.observe(time.monotonic() - drained_at)
         if pod.removal is not None:
-            self.metrics.drain_seconds.labels(reason).observe(max(0.0, time.time() - pod.removal.since))
+            self.metrics.drain_seconds.labels(reason).observe(max(0.0, self._now() - pod.removal.since))
         self.metrics.drains.labels(key.namespace, key.name, reason).inc()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from jobworker_operator.act.actor import Actor
@@ -48,7 +48,10 @@ class _Memory:
 
 
 class Reconciler:
-    """Call `reconcile` with one key at a time; different keys may run side by side."""
+    """Call `reconcile` with one key at a time; different keys may run side by side.
+
+    ``now`` is the API server's clock in epoch seconds: what pods and statuses are stamped with is compared to it.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Reconciler:
         actor: Actor,
         status: StatusWriter,
         expectations: Expectations,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._jobworkers = jobworkers
         self._pods = pods
@@ -65,6 +69,7 @@ class Reconciler:
         self._actor = actor
         self._status = status
         self._expectations = expectations
+        self._now = now
         self._memory: dict[Key, _Memory] = {}
 
     @property
@@ -146,7 +151,7 @@ class Reconciler:
             report.again_in(CONFLICT_SECONDS)
 
     def _observe(self, jobworker: JobWorker, memory: _Memory, redis: RedisFacts | Unreadable) -> Observation:
-        now = time.time()
+        now = self._now()
         while memory.history and memory.history[0].at < now - _HISTORY_SECONDS:
             memory.history.popleft()
         key = jobworker.key
@@ -166,7 +171,7 @@ class Reconciler:
     def _remember(self, jobworker: JobWorker) -> _Memory:
         memory = self._memory.get(jobworker.key)
         if memory is None or memory.jobworker.uid != jobworker.uid:
-            memory = self._memory[jobworker.key] = _Memory(jobworker, time.time())
+            memory = self._memory[jobworker.key] = _Memory(jobworker, self._now())
         memory.jobworker = jobworker
         return memory
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -48,6 +50,8 @@ class ApiServer:
         """Verb, end of the path, status and message of calls to refuse, each once."""
         self.refuse_always: list[tuple[str, str, int, str]] = []
         self.watchers: list[tuple[str, Watcher]] = []
+        self.clock_ahead = 0.0
+        """Seconds that its clock is ahead of ours."""
 
     def kube(self, **options: Any) -> Kube:
         """A client of this server."""
@@ -198,6 +202,11 @@ async def serving() -> AsyncIterator[ApiServer]:
     server = ApiServer()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)
+
+    async def stamp(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(time.time() + server.clock_ahead, usegmt=True)
+
+    app.on_response_prepare.append(stamp)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

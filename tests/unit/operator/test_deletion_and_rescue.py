@@ -182,3 +182,15 @@ def test_the_quiet_fact_of_a_worker_that_left_cleanly_is_forgotten() -> None:
     (rescue,) = decide(observation).actions
     assert isinstance(rescue, RescueWorker)
     assert rescue.forget
+
+
+def test_a_rescue_says_how_the_container_ended() -> None:
+    shown = pod("p", **DEAD, container_ended="OOMKilled, exit code 137", waiting_reason="CrashLoopBackOff")
+    dead = busy(2, alive=False, beat_age_seconds=5.1)
+    (rescue,) = [
+        action
+        for action in decide(observe(shown, of=jobworker(1), workers={"p": dead})).actions
+        if isinstance(action, RescueWorker)
+    ]
+    assert rescue.cause == "the container of pod p ended (OOMKilled, exit code 137)"
+    assert (rescue.planned, rescue.epoch) == (False, "e1")

@@ -105,6 +105,14 @@ def test_the_kubelets_words_are_those_about_the_container_in_trouble(
     assert (facts.waiting_reason, facts.waiting_container, facts.never_ran) == (reason, about, never_ran)
 
 
+def test_how_the_containers_last_life_ended_is_told_in_words() -> None:
+    killed = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    again = container({"running": {"startedAt": "2026-01-01T00:00:09Z"}}, lastState=killed, restartCount=1)
+    assert parse_pod(obj(status={"containerStatuses": [again]})).container_ended == "OOMKilled, exit code 137"
+    assert parse_pod(obj(status={"containerStatuses": [container(killed)]})).container_ended.startswith("OOMKilled")
+    assert parse_pod(obj(status={"containerStatuses": [container({"running": {}})]})).container_ended == ""
+
+
 @pytest.mark.parametrize(
     ("text", "removal"),
     [

@@ -196,3 +196,9 @@ def test_a_plan_keeps_before_it_takes() -> None:
     ]
     assert Counter(kinds)[CreatePod] == 2
     assert kinds.index(CreatePod) < kinds.index(RetirePod)
+
+
+def test_a_nodes_clock_that_is_ahead_keeps_no_new_pod_from_being_available() -> None:
+    """Without minReadySeconds there is nothing to measure."""
+    fresh = pod("new", ready_since=NOW + 60, created_at=NOW - 3)
+    assert moves(observe(fresh, pod("old", OLD), of=jobworker(1, rollout=rollout(1)))) == ["retire old"]
