@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from jobworker.protocol.payload import parse
 from jobworker.protocol.records import Finished, Number
+from jobworker.protocol.rescue import DEATHS
 from jobworker_operator.kube.client import Kube
 from jobworker_operator.model.names import DRAIN_FINALIZER, REMOVAL_ANNOTATION
 from jobworker_operator.runtime.health import HealthServer
@@ -18,11 +20,12 @@ from jobworker_operator.runtime.metrics import Metrics
 from jobworker_operator.runtime.operator import Operator
 from jobworker_operator.runtime.settings import Settings
 from tests.component.operator.api_server import ApiServer
-from tests.component.operator.objects import JOBWORKERS, PODS, jobworker
+from tests.component.operator.objects import EVENTS, JOBWORKERS, PODS, jobworker
 from tests.integration.operator.conftest import Birth
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
+TTL_OF_THE_LAST_BEAT = 2.0  # seconds; 5 in a real worker
 WRITES = {"create", "patch", "delete"}
 
 
@@ -189,3 +192,39 @@ async def test_health_and_metrics_tell_how_it_stands(
     assert 'jobworker_pods{jobworker="mailers",namespace="shop",state="starting"}' in text
     assert "jobworker_operator_reconciles_pending" in text
     assert 'jobworker_queue_depth{jobworker="mailers",namespace="shop",queue="default"} 0.0' in text
+
+
+async def test_jobs_of_a_container_in_crash_loop_go_back_and_count_a_death(
+    running: Running, redis_server: RedisServer, redis: Redis
+) -> None:
+    running.apply(jobworker(redis={"url": redis_server.url}, replicas=1))
+    (pod,) = await wanted_pods(running, 1)
+    worker = await running.start(pod, jobs=2)
+    await worker.beat(TTL_OF_THE_LAST_BEAT, 2, {})
+    await wait_until(lambda: running.jobworker["status"].get("busyReplicas") == 1)
+    crashed = {
+        "name": "worker",
+        "restartCount": 2,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+        "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}},
+    }
+    pod["status"] = {**pod["status"], "containerStatuses": [crashed], "conditions": []}
+    running.api.put(PODS, pod)
+    assert await redis.llen("queue:default") == 0, "given back while the heartbeat still spoke against it"
+
+    async def given_back() -> bool:
+        return await redis.llen("queue:default") == 2
+
+    await wait_until(given_back, TTL_OF_THE_LAST_BEAT + 2, "the jobs are back within two seconds of the last heartbeat")
+    payloads = cast("list[bytes]", await redis.lrange("queue:default", 0, -1))
+    assert [parse(raw).extra[DEATHS] for raw in payloads] == [1, 1]
+    told = "Gave back 2 jobs, because the container of pod"
+    await wait_until(
+        lambda: [
+            event["message"]
+            for event in running.api.collections[EVENTS].values()
+            if event["message"].startswith(told) and event["message"].endswith("ended (OOMKilled, exit code 137)")
+        ],
+        what="the Event",
+    )
+    await wait_until(lambda: "CrashLoopBackOff" in running.jobworker["status"]["summary"])
