@@ -262,3 +262,26 @@ async def test_a_clean_end_leaves_nothing_and_one_that_holds_jobs_leaves_them_fo
     other = await birth("pod-2")
     assert await other.deregister() is True
     assert [key for key in await redis.keys("*") if b"pod-2" in key] == []
+
+
+async def test_a_worker_killed_after_it_was_told_to_stop_did_not_die_of_its_jobs(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    for n in range(5):
+        worker = await birth(f"pod-{n}")
+        if n == 0:
+            await outside.enqueue("default", [job("slow")])
+        await worker.take(["default"], 1, 1)
+        await worker.beat(60, 1, {"stopping": 1})
+        await rescue(outside, worker.worker, FLEET, GONE)
+    assert await queued(redis, keys) == ["slow"]
+    assert DEATHS not in orjson.loads((await redis.lrange(keys.queue("default"), 0, -1))[0])
+
+
+async def test_registration_asked_again_since_its_answer_was_lost_keeps_what_the_life_holds(
+    outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await hold(outside, worker, "a")
+    assert await worker.register(60, {}) is None
+    assert len(await outside.held(worker.worker)) == 1

@@ -29,8 +29,9 @@ class Death:
 
     ``vouched``: the caller knows that the process is gone (its pod or container is), so a fresh heartbeat is no proof
     of life. ``epoch``: with ``vouched``, the life that is known to be over; None vouches for any, as when the pod's
-    UID is gone from the API. ``planned``: somebody ended it on purpose, so no job is to blame. ``forget``: the
-    identity will never come back, so its quiet fact goes as well.
+    UID is gone from the API. ``planned``: somebody ended it on purpose, so no job is to blame; a worker that had said
+    that it was stopping counts as such by itself. ``forget``: the identity will never come back, so its quiet fact
+    goes as well.
     """
 
     vouched: bool = False
@@ -59,14 +60,18 @@ async def rescue(
     moved = poisoned = 0
     for _ in range(_ROUNDS):
         # The epoch is read first: a life that begins after this is noticed by the script.
-        epoch = await cast("Awaitable[bytes | None]", scripts.redis.hget(keys.record(worker), "epoch"))
+        epoch, stopping = await cast(
+            "Awaitable[list[bytes | None]]", scripts.redis.hmget(keys.record(worker), ["epoch", "stopping"])
+        )
+        # Killed at the end of its grace: the worker had been told to stop, and none of its jobs is to blame.
+        planned = death.planned or stopping == b"1"
         if death.epoch is not None and epoch is not None and epoch.decode() != death.epoch:
             return Rescued(RescueAnswer.MOVED, moved, poisoned)
         entries = await scripts.held(worker)
         queues = sorted({entry.queue for entry in entries})
         args: list[Any] = [int(death.vouched), epoch or b"", worker, keys.events, int(death.forget), time.time()]
         for entry in sorted(entries, key=lambda entry: -entry.number):
-            payload, dead = _after_death(entry, death, poison_after)
+            payload, dead = _after_death(entry, planned, poison_after)
             poisoned += dead
             args += [entry.number, 0 if dead else queues.index(entry.queue) + 1, payload]
         script_keys = [
@@ -81,9 +86,9 @@ async def rescue(
     return Rescued(RescueAnswer.ALIVE, moved, poisoned)
 
 
-def _after_death(entry: Entry, death: Death, poison_after: int) -> tuple[bytes, bool]:
+def _after_death(entry: Entry, planned: bool, poison_after: int) -> tuple[bytes, bool]:  # noqa: FBT001  # private
     """The payload to put back, and whether it belongs into the dead set."""
-    if death.planned:
+    if planned:
         return entry.payload, False
     try:
         job = payloads.parse(entry.payload)
