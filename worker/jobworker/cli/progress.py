@@ -49,5 +49,10 @@ def show(jid: str, progress: JobProgress) -> None:
     for row, messages in list(progress.errors.items())[:_SHOWN]:
         table.add_row(str(row), "\n".join(messages))
     console.print(table)
+    if progress.failed > len(progress.errors):
+        console.print(
+            f"{progress.failed - len(progress.errors)} further rows have errors that are counted and not kept",
+            markup=False,
+        )
     if len(progress.errors) > _SHOWN:
         console.print(f"… and {len(progress.errors) - _SHOWN} more rows; --json has all", markup=False)

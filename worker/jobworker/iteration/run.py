@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from jobworker.iteration.enumerators import Counted
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.progress import JobProgress
 from jobworker.jobs.context import Interruption
+from jobworker.protocol.payload import error_message
 from jobworker.protocol.records import Checkpoint, IterationState
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class Place:
 
     state: IterationState = field(default_factory=IterationState)
     processed: int = 0
+    failed: int = 0
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -74,7 +77,12 @@ class Keeper(Protocol):
 
     @property
     def disowned(self) -> bool:
-        """True once the job is known to be somebody else's."""
+        """True once the job is known to be somebody else's, or its time is over: its thread shall do no more."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """True while it is still this worker's, so that a checkpoint counts."""
         ...
 
 
@@ -96,6 +104,7 @@ class Run:
         self._next_flush = self._began + _FIRST_SECONDS
         self._next_rows = _MANY_ROWS
         self._cursor: Any = None
+        self._step = threading.Lock()  # cursor and count are one step, also for who looks from outside the thread
         self._before = IterationState()
 
     async def __call__(self) -> End:
@@ -108,7 +117,7 @@ class Run:
         place = await self._keeper.load()
         self._before = place.state
         self._cursor = None if place.state.cursor is None else orjson.loads(place.state.cursor)
-        self._job.progress = JobProgress(place.processed, place.errors)
+        self._job.progress = JobProgress(place.processed, place.failed, place.errors)
         self._next_rows = place.processed + _MANY_ROWS
         await self._call(self._job.on_resume if place.state.executions else self._job.on_start)
         end = End.CANCELLED if place.state.cancelled else await self._walk()
@@ -134,9 +143,15 @@ class Run:
             return end
         except NotHeld:
             raise
-        except Exception:
-            # The retry begins at the item that raised, not at the last checkpoint by time.
-            await self._flush(wait=False)
+        except asyncio.CancelledError:
+            # Cut at the end of its time: there is a moment to write the place down, but none to wait for Redis.
+            if self._keeper.held:
+                await self._flush(wait=False)
+            raise
+        except BaseException:
+            # The retry begins at the item that raised, not at the last checkpoint by time. Waited for, since the end
+            # of the job waits for the same Redis: without its place it would walk items a second time.
+            await self._flush(wait=True)
             raise
 
     async def _walk_async(self, pairs: AsyncIterator[tuple[Any, Any]]) -> End:
@@ -152,7 +167,7 @@ class Run:
                 except Exception as error:  # the border to the user's code
                     if not record:
                         raise
-                    progress.error(f"{type(error).__name__}: {error}")
+                    progress.error(f"{type(error).__name__}: {error_message(error)}")
                 progress.advance()
                 self._cursor = cursor
                 if interruption.requested:
@@ -183,9 +198,10 @@ class Run:
                 except Exception as error:  # the border to the user's code
                     if not record:
                         raise
-                    progress.error(f"{type(error).__name__}: {error}")
-                progress.advance()
-                self._cursor = cursor
+                    progress.error(f"{type(error).__name__}: {error_message(error)}")
+                with self._step:
+                    progress.advance()
+                    self._cursor = cursor
                 if interruption.requested:
                     return End.INTERRUPTED
                 if self._due(time.monotonic()):
@@ -203,9 +219,11 @@ class Run:
 
     async def _flush(self, *, wait: bool) -> Kept:
         now = time.monotonic()
-        progress = self._job.progress.snapshot()
+        with self._step:
+            progress = self._job.progress.snapshot()
+            cursor = self._written_cursor()
         state = Checkpoint(
-            cursor=orjson.dumps(self._cursor),
+            cursor=cursor,
             executions=self._before.executions + 1,
             run_seconds=round(self._before.run_seconds + now - self._began, 3),
             progress=progress,
@@ -217,6 +235,15 @@ class Run:
         if kept is not Kept.LATER:
             self._job.progress.written(progress)
         return kept
+
+    def _written_cursor(self) -> bytes:
+        try:
+            return orjson.dumps(self._cursor)
+        except orjson.JSONEncodeError as error:
+            raise ConfigurationError(
+                f"{type(self._job).__name__}: the cursor {self._cursor!r:.80} cannot be written as JSON ({error}); let "
+                "build_enumerator yield cursors of strings, numbers and lists"
+            ) from error
 
     async def _build(self) -> Any:
         build = self._job.build_enumerator

@@ -33,22 +33,33 @@ class RedisKeeper:
         """True once the job is somebody else's, or cut: its thread shall do no more."""
         return self._run.disowned or self._run.cut
 
+    @property
+    def held(self) -> bool:
+        """Is it still this worker's, so that a checkpoint counts?"""
+        return not self._run.disowned
+
     async def load(self) -> Place:
         """Where the job stands; waits for as long as Redis is away."""
-        keys, jid = self._life.keys, self._run.payload.jid
+        jid = self._run.payload.jid
         while True:
             try:
-                state = await self._life.fleet.iteration_state(jid)
-                if state.cursor is None:
-                    return Place(state)
-                redis = self._life.redis
-                processed = await cast("Awaitable[bytes | None]", redis.hget(keys.progress(jid), "processed"))
-                raw = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(keys.errors(jid)))
-                errors = {int(row): tuple(orjson.loads(messages)) for row, messages in raw.items()}
-                return Place(state, int(processed or 0), errors)
+                async with self._life.keeping:
+                    return await self._place(jid)
             except AWAY as error:
                 self._link.lost(error)
                 await self._pause()
+
+    async def _place(self, jid: str) -> Place:
+        redis, keys = self._life.redis, self._life.keys
+        state = await self._life.fleet.iteration_state(jid)
+        if state.cursor is None:
+            return Place(state)
+        processed, failed = await cast(
+            "Awaitable[list[bytes | None]]", redis.hmget(keys.progress(jid), ["processed", "failed"])
+        )
+        raw = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(keys.errors(jid)))
+        errors = {int(row): tuple(orjson.loads(messages)) for row, messages in raw.items()}
+        return Place(state, int(processed or 0), int(failed or 0), errors)
 
     async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:
         """Write it down. A life that ended meanwhile is waited for: the next one may still hold the job.
@@ -61,7 +72,8 @@ class RedisKeeper:
                 raise NotHeld(f"job {self._run.payload.jid} has another holder by now")
             scripts = self._life.scripts
             try:
-                cancelled = await scripts.checkpoint(self._run.entry.number, self._run.payload.jid, state)
+                async with self._life.keeping:
+                    cancelled = await scripts.checkpoint(self._run.entry.number, self._run.payload.jid, state)
             except StaleEpoch:
                 self._life.ended(scripts)
                 await self._pause()

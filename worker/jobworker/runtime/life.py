@@ -28,6 +28,7 @@ log = logging.getLogger("jobworker.worker")
 
 ALIVE_SECONDS = 5.0
 _AGAIN_SECONDS = 0.2
+_KEEPERS_AT_ONCE = 16  # a thousand iterating jobs that stop together share so many connections
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -41,19 +42,25 @@ class Life:
         self.fleet = FleetScripts(redis, keys)
         self.stale = False
         self.registered = False
+        self.keeping = asyncio.Semaphore(_KEEPERS_AT_ONCE)
         self._settings = settings
         self._state = state
         self._started_at = time.time()
         self._server = ""
         self.scripts = self._new()
+        self._next: WorkerScripts | None = None
 
     def _new(self) -> WorkerScripts:
         epoch = Epoch(secrets.token_hex(8))
         return WorkerScripts(self.redis, self.keys, self.worker, epoch, self._settings.fleet)
 
-    async def begin(self) -> None:
-        """Register; a life before that still holds jobs is rescued first, for the process that lived it is gone."""
-        scripts = self._new()
+    async def begin(self, held: Sequence[Entry] = ()) -> None:
+        """Register; a life before that still holds jobs is rescued first, for the process that lived it is gone.
+
+        ``held`` are jobs that run here and that Redis forgot: the new life holds them from its first moment on. A call
+        that broke off is made again with the same epoch, since it may have been carried out.
+        """
+        scripts = self._next = self._next or self._new()
         server = await self._server_run()
         while True:
             answer = await scripts.register(ALIVE_SECONDS, self._description())
@@ -66,6 +73,9 @@ class Life:
             )
             if rescued.answer is not RescueAnswer.OK:
                 await asyncio.sleep(_AGAIN_SECONDS)  # somebody else is at it too
+        # RACE whoever sees the new life may write a checkpoint in it: what it holds is written first.
+        await self._hold(held)
+        self._next = None
         self.scripts = scripts
         self.stale = False
         self.registered = True
@@ -88,8 +98,7 @@ class Life:
         exists = await self.redis.exists(self.keys.record(self.worker))
         return not exists and await self._server_run() != self._server
 
-    async def hold(self, entries: Sequence[Entry]) -> None:
-        """Write into the working set what a Redis that lost its data forgot."""
+    async def _hold(self, entries: Sequence[Entry]) -> None:
         fields: dict[Any, Any] = {
             str(e.number): b"%d %s\n%s" % (e.taken_ms, e.queue.encode(), e.payload) for e in entries
         }
