@@ -54,14 +54,28 @@ class _Cut(_Back):
 
 
 class Collected:
-    """What ended since the last look. ``complete`` are jids of iterating jobs whose state may go once acknowledged."""
+    """What ended and is not acknowledged yet, and in ``entries`` all of those jobs as they were taken.
 
-    __slots__ = ("back", "complete", "finished")
+    ``complete`` are jids of iterating jobs whose state may go once acknowledged.
+    """
+
+    __slots__ = ("back", "complete", "entries", "finished")
 
     def __init__(self) -> None:
         self.finished: list[Finished] = []
         self.back: list[GivenBack] = []
         self.complete: dict[Number, str] = {}
+        self.entries: dict[Number, Entry] = {}
+
+    def end(self, entry: Entry, finished: Finished) -> None:
+        """The job is to be finished."""
+        self.entries[entry.number] = entry
+        self.finished.append(finished)
+
+    def give_back(self, entry: Entry) -> None:
+        """The job is to go back to the front of its queue."""
+        self.entries[entry.number] = entry
+        self.back.append(GivenBack(entry.number, entry.queue, entry.payload))
 
 
 KeeperOf = Callable[[Running], Keeper]
@@ -77,7 +91,7 @@ class Executor:
         self._threads = Threads(concurrency)
         self._loop = asyncio.get_running_loop()
         self._ended: deque[tuple[Running, BaseException | None]] = deque()
-        self._refused: list[Finished] = []
+        self._refused: list[tuple[Entry, Finished]] = []
         self.running: dict[Number, Running] = {}
         self.jobs_cut = 0
 
@@ -93,7 +107,7 @@ class Executor:
         except MalformedPayload as error:
             # A traceback through the parser would tell nobody anything.
             log.error("job buried in the dead set: %s", error, extra={"queue": entry.queue})  # noqa: TRY400  # see above
-            self._refused.append(Finished(entry.number, Outcome.DEAD, time.time(), entry.payload))
+            self._refused.append((entry, Finished(entry.number, Outcome.DEAD, time.time(), entry.payload)))
             return
         before = payload.retry_count
         attempt = 1 if before is None else before + 2
@@ -101,7 +115,7 @@ class Executor:
         try:
             definition = self._registry.get(payload.job_class)
         except UnknownJob as error:
-            self._refused.append(_failed(entry, payload, context, error, 0.0))
+            self._refused.append((entry, _failed(entry, payload, context, error, 0.0)))
             return
         run = Running(entry, payload, definition, context)
         self.running[entry.number] = run
@@ -119,9 +133,9 @@ class Executor:
 
     def collect(self, into: Collected) -> None:
         """Free the slots of all that ended, and say what is to be told to Redis."""
-        if self._refused:
-            into.finished += self._refused
-            self._refused = []
+        refused, self._refused = self._refused, []
+        for entry, finished in refused:
+            into.end(entry, finished)
         ended = self._ended
         while ended:
             run, error = ended.popleft()
@@ -130,16 +144,16 @@ class Executor:
             if run.disowned:
                 log.warning("job ended here, but its result is somebody else's to give", extra=run.context.fields)
             elif error is None:
-                into.finished.append(Finished(number))
+                into.end(run.entry, Finished(number))
                 if run.complete:
                     into.complete[number] = run.payload.jid
                 if log.isEnabledFor(logging.DEBUG):
                     log.debug("job done", extra={**run.context.fields, "seconds": _age(run)})
             elif isinstance(error, _Back):
-                into.back.append(GivenBack(number, run.entry.queue, run.entry.payload))
+                into.give_back(run.entry)
                 log.info("job goes back to the front of its queue", extra={**run.context.fields, "seconds": _age(run)})
             elif not isinstance(error, NotHeld):
-                into.finished.append(_failed(run.entry, run.payload, run.context, error, _age(run)))
+                into.end(run.entry, _failed(run.entry, run.payload, run.context, error, _age(run)))
 
     def disown(self) -> int:
         """Redis gave all jobs to somebody else: stop what can be stopped, let no result out. How many there were."""

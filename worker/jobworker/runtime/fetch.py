@@ -15,7 +15,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from jobworker.errors import StaleEpoch
-from jobworker.protocol.records import Entry, GivenBack, Number, Taken
+from jobworker.protocol.records import Entry, Number, Taken
 from jobworker.runtime.executor import Collected, Executor
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
@@ -56,14 +56,14 @@ class Fetch:
         self._token: asyncio.Task[Any] | None = None
         self._doubts = 0
         self._look_at = 0.0
-        self._unheld: list[Entry] = []
+        self._forgotten: bool | None = None
         self.drained = asyncio.Event()
         self.on_begun: Callable[[], None] = lambda: None
 
     @property
     def load(self) -> int:
         """Jobs whose code runs here or whose end is not acknowledged."""
-        return len(self._executor.running) + len(self._todo.finished) + len(self._todo.back)
+        return len(self._executor.running) + len(self._todo.entries)
 
     async def run(self) -> None:
         """Take, run, acknowledge, until cancelled."""
@@ -76,10 +76,10 @@ class Fetch:
 
     async def _turn(self) -> None:
         try:
+            # First of all, so that whatever is decided below sees each job either as running or as ended.
+            self._executor.collect(self._todo)
             if self._life.stale:
                 await self._begin_again()
-            if self._unheld:
-                await self._hold_again()
             if self._doubts and time.monotonic() >= self._look_at:
                 await self._look_for_unknown()
             if not await self._cycle():
@@ -93,13 +93,12 @@ class Fetch:
     async def _cycle(self) -> bool:
         """One exchange with Redis. True if the next should follow at once."""
         todo = self._todo
-        self._executor.collect(todo)
         if todo.back:
             await self._give_back()
         asked = self._free()
         if not asked and not todo.finished:
             self._tell_drained()
-            return False
+            return bool(todo.back or self._executor.has_ended)
         queues = self._order() if asked else ()
         number = self._number
         # Numbers are never used twice, not even those of a take whose answer was lost: it may have been carried out.
@@ -125,11 +124,13 @@ class Fetch:
         batch = todo.finished[:_AT_ONCE]
         answer = await self._life.scripts.finish(batch, queues, asked, number)
         del todo.finished[: len(batch)]
+        for job in batch:
+            todo.entries.pop(job.number, None)
         for lost in answer.lost:
-            # Also when this worker's own call was carried out but its answer lost; then nothing is wrong.
-            log.warning("the end of a job was known already, or is another worker's to tell", extra={"number": lost})
+            # This life goes on, so nobody rescued the job: an earlier call was carried out and its answer lost.
+            log.warning("Redis knew the end of a job already", extra={"number": lost})
         if todo.complete:
-            await self._forget(todo, {job.number for job in batch} - set(answer.lost))
+            await self._forget(todo, {job.number for job in batch})
         return answer.taken
 
     async def _forget(self, todo: Collected, ended: set[Number]) -> None:
@@ -150,6 +151,8 @@ class Fetch:
         batch = self._todo.back[:_AT_ONCE]
         await self._life.scripts.give_back(batch)
         del self._todo.back[: len(batch)]
+        for job in batch:
+            self._todo.entries.pop(job.number, None)
 
     def _start(self, entries: Sequence[Entry]) -> None:
         if self._state.taking:
@@ -157,7 +160,8 @@ class Fetch:
                 self._executor.start(entry)
         else:
             # RACE a signal between the take's call and its answer: not started, so they go back.
-            self._todo.back += [GivenBack(entry.number, entry.queue, entry.payload) for entry in entries]
+            for entry in entries:
+                self._todo.give_back(entry)
 
     def _free(self) -> int:
         return self._concurrency - len(self._executor.running) if self._state.taking else 0
@@ -197,46 +201,49 @@ class Fetch:
     async def _look_for_unknown(self) -> None:
         """Start what Redis says this worker holds and this worker does not know: taken by a call that was cut off."""
         held = await self._life.fleet.held(self._life.worker)
-        known = self._executor.running.keys() | {job.number for job in self._todo.finished}
-        known |= {job.number for job in self._todo.back}
+        known = self._executor.running.keys() | self._todo.entries.keys()
         unknown = [entry for entry in held if entry.number not in known]
         if unknown:
             log.warning("jobs taken by a call whose answer was lost are run now", extra={"jobs": len(unknown)})
             self._number = max(self._number, 1 + max(entry.number for entry in unknown))
             room = max(self._free(), 0)
             self._start(unknown[:room])
-            self._todo.back += [GivenBack(entry.number, entry.queue, entry.payload) for entry in unknown[room:]]
+            for entry in unknown[room:]:
+                self._todo.give_back(entry)
         self._doubts -= 1
         self._look_at = time.monotonic() + _DOUBT_SECONDS
 
     async def _begin_again(self) -> None:
         """Begin a new life: without the jobs of the old one if others have them, with them if nobody has."""
-        if await self._life.forgotten():
-            self._unheld = self._everything()
+        if self._forgotten is None:
+            # Asked once for each end of a life: a registration whose answer is lost changes what Redis would answer.
+            self._forgotten = await self._life.forgotten()
+            self._tell_end(self._forgotten)
+        await self._life.begin(self._everything() if self._forgotten else ())
+        self._forgotten = None
+        self.on_begun()
+
+    def _tell_end(self, forgotten: bool) -> None:  # noqa: FBT001  # what Redis answered
+        if forgotten:
             log.error(
                 "Redis lost its data: the jobs that run here are held anew, and the worker registers anew; "
                 "jobs that waited on queues are gone",
-                extra={"worker": self._life.worker, "jobs": len(self._unheld)},
+                extra={"worker": self._life.worker, "jobs": self.load},
             )
-        else:
-            jobs = self._executor.disown()
-            unacknowledged = len(self._todo.finished) + len(self._todo.back)
-            self._todo, self._unheld = Collected(), []
-            log.error(
-                "Redis took this worker for dead and gave its jobs to others: they are cancelled here or their "
-                "results dropped, and the worker registers anew",
-                extra={"worker": self._life.worker, "running": jobs, "unacknowledged": unacknowledged},
-            )
-        await self._life.begin()
-        self.on_begun()
-
-    async def _hold_again(self) -> None:
-        await self._life.hold(self._unheld)
-        self._unheld = []
+            return
+        unacknowledged = len(self._todo.entries)
+        self._todo = Collected()
+        log.error(
+            "Redis took this worker for dead and gave its jobs to others: they are cancelled here or their "
+            "results dropped, and the worker registers anew",
+            extra={
+                "worker": self._life.worker,
+                "running": self._executor.disown(),
+                "unacknowledged": unacknowledged,
+            },
+        )
 
     def _everything(self) -> list[Entry]:
-        """All jobs that would be lost with this process: running, and ended in a way that keeps them."""
-        entries = [run.entry for run in self._executor.running.values() if not run.disowned]
-        entries += [Entry(job.number, job.queue, 0, job.payload) for job in self._todo.back]
-        entries += [Entry(job.number, "", 0, job.payload) for job in self._todo.finished]
-        return entries
+        """All jobs that would be lost with this process: running, and ended without Redis knowing."""
+        running = [run.entry for run in self._executor.running.values() if not run.disowned]
+        return [*running, *self._todo.entries.values()]

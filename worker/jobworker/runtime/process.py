@@ -118,6 +118,8 @@ class Process:
         )
         # 1. Quiet: not started jobs and iterating jobs go back to the front of their queues.
         self._state.stop()
+        # Redis knows it before the grace can end: a SIGKILL then is no job's fault.
+        self._heartbeat.beat_now()
         # 2. Other jobs run on, their ends are acknowledged, until none is left or the time is over.
         if await self._drained_within(budget):
             return True
