@@ -100,6 +100,12 @@ def degraded(situation: Situation) -> Verdict:
     if unknown:
         names = f"{unknown[0].pod.name}{more(len(unknown))}"
         message = f"No heartbeat in Redis from pod {names}, which runs; it is taken for busy. See its logs"
+        address = unknown[0].pod.redis
+        if address is not None and address.secret is not None:
+            message += (
+                f". If the address in Secret {address.secret.name} was changed, the pod works with the one from before "
+                "and nobody can see when it is done: delete it yourself, then it gives its jobs back"
+            )
         return "True", "WorkersUnknown", message
     return "False", "AsExpected", "Nothing is wrong"
 

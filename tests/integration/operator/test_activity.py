@@ -15,7 +15,7 @@ from jobworker.protocol.records import Finished, Number
 from jobworker_operator.adapters.connections import connect
 from jobworker_operator.kube.client import Kube
 from jobworker_operator.model.facts import RedisFacts, Unreadable
-from jobworker_operator.model.spec import Key
+from jobworker_operator.model.spec import DrainSpec, Key
 from jobworker_operator.observe import activity as activity_module
 from jobworker_operator.observe import addresses as addresses_module
 from jobworker_operator.observe.activity import ActivityObserver
@@ -23,6 +23,7 @@ from jobworker_operator.observe.addresses import Addresses
 from jobworker_operator.observe.jobworkers import JobWorkerStore
 from jobworker_operator.observe.pods import PodStore
 from jobworker_operator.observe.redis_watch import RedisWatch
+from jobworker_operator.plan.drain import state_of
 from tests.component.operator.api_server import ApiServer
 from tests.component.operator.objects import ALL_PODS, OWNER, SECRETS, jobworker, pod
 from tests.integration.operator.conftest import Birth
@@ -176,6 +177,40 @@ async def test_the_address_comes_from_a_secret_as_soon_as_there_is_one(
     api.put(SECRETS, {**secret, "data": {"url": base64.b64encode(f"{redis_server.url}\n".encode()).decode()}})
     await wait_until(tower.facts)
     assert api.count("list", "secrets") == api.count("watch", "secrets") == 0
+
+
+async def test_after_a_secret_has_changed_its_pods_are_looked_up_at_the_new_address_and_are_never_idle(
+    api: ApiServer,
+    tower: Watchtower,
+    birth: Birth,
+    redis_server: RedisServer,
+    redis: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(addresses_module, "KEEP_SECONDS", 0.1)
+    reference = {"secretKeyRef": {"name": "redis", "key": "url"}}
+    old = pod("old")
+    old["spec"]["containers"][0]["env"] = [{"name": "JOBWORKER_REDIS_URL", "valueFrom": reference}]
+    running = {"name": "worker", "state": {"running": {"startedAt": "2026-01-01T00:00:01Z"}}}
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:02Z"}
+    old["status"] |= {"containerStatuses": [running], "conditions": [ready]}
+    api.put(ALL_PODS, old)
+    secret = {"metadata": {"name": "redis"}, "data": {"url": base64.b64encode(redis_server.url.encode()).decode()}}
+    api.put(SECRETS, secret)
+    tower.jobworkers.put(jobworker(redis={"urlFrom": reference}))
+    await birth("uid-old", 1)
+    await wait_until(lambda: tower.held("uid-old") == 1)
+    with RedisServer(tmp_path_factory.mktemp("new-redis")) as second:
+        moved = {**secret, "data": {"url": base64.b64encode(second.url.encode()).decode()}}
+        api.put(SECRETS, moved)
+        await wait_until(lambda: tower.held("uid-old") == 0, what="the new address is looked at")
+        facts, shown = tower.facts(), tower.pods.get(KEY, "uid-old")
+        assert facts is not None
+        assert shown is not None
+        assert state_of(shown, facts.activities["uid-old"], DrainSpec()) == "Unknown", "a busy pod was taken for idle"
+        assert len(tower.observer.watches) <= 2
+        await wait_until(lambda: len(tower.observer.watches) == 1, what="the old connection is closed")
 
 
 async def test_a_pod_is_looked_up_where_its_own_environment_sent_it(

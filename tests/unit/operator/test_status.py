@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from jobworker_operator.model.facts import Observation, QueueFacts, RedisFacts, WorkerActivity
+from jobworker_operator.model.actions import DeletePod
+from jobworker_operator.model.facts import Observation, QueueFacts, RedisFacts, Removal, WorkerActivity
+from jobworker_operator.model.spec import RedisSpec, SecretKey
 from jobworker_operator.plan import plan
 from tests.unit.operator.situations import (
     AWAY,
@@ -267,6 +269,20 @@ def test_a_pod_that_has_just_begun_is_no_trouble_yet() -> None:
     begun = pod("p2", container_started_at=NOW - 3, ready_since=NOW - 1)
     assert events(observe(*PODS[:2], begun, workers={"p2": WorkerActivity()})) == []
     assert events(observe(*PODS, workers={"p2": WorkerActivity()})) == ["WorkersUnknown"]
+
+
+def test_a_pod_whose_secret_now_names_another_redis_is_busy_and_the_status_says_what_to_do() -> None:
+    moored = pod("old", redis=RedisSpec(secret=SecretKey("shop-redis", "url")))
+    for removal in (None, Removal("Rollout", NOW - 60)):
+        told = {
+            "old": WorkerActivity(quiet=None if removal is None else "operator: Rollout")
+        }  # as the new Redis shows it
+        observation = observe(pod("new"), replace(moored, removal=removal), of=jobworker(1), workers=told)
+        decided = plan(observation)
+        assert not [action for action in decided.actions if isinstance(action, DeletePod)]
+        degraded = next(one for one in (decided.status or {})["conditions"] if one["type"] == "Degraded")
+        assert degraded["reason"] == "WorkersUnknown"
+        assert "Secret shop-redis was changed" in degraded["message"]
 
 
 def test_a_rollout_that_is_late_is_told_once() -> None:
