@@ -66,7 +66,7 @@ class Run:
             self._trouble()
             self.step()
         self.operator.conflict_rate = 0.0
-        self.cluster.redis_away = False
+        self.cluster.redis_away = self.cluster.redis_lags = False
         self.cluster.lagging.clear()
         self.cluster.bad_revisions.discard(self.operator.revision)
         for pod in self.cluster.pods.values():
@@ -137,6 +137,10 @@ class Run:
             cluster.evict(self.random.choice(pods))
         elif dice < 0.07 and pods:
             self.random.choice(pods).mute_until = cluster.now + self.random.choice([1, 4, 15])
+        elif dice < 0.073 and pods:
+            cluster.vanish(self.random.choice(pods))
+        elif dice < 0.09:
+            cluster.redis_lags = not cluster.redis_lags
         elif dice < 0.20:
             cluster.lagging = {pod.facts.uid for pod in pods if self.random.random() < 0.5}
             cluster.lagging |= {f"pod-{cluster.created + number}" for number in range(1, 4)}
@@ -260,3 +264,20 @@ def test_a_template_that_is_put_back_makes_no_new_pods() -> None:
     assert {action.name for action in later if isinstance(action, DeletePod)} == {"pod-4", "pod-5", "pod-6"} | {
         action.name for action in later if isinstance(action, RetirePod | QuietPod)
     }
+
+
+def test_nothing_of_a_quiet_pod_that_vanished_stays_in_redis() -> None:
+    run = Run(0)
+    run.change(replicas=2, scaling=ScalingSpec(), rollout=RolloutSpec(max_surge=Amount(1)))
+    run.until_settled()
+    for _ in range(4):
+        run.cluster.enqueue(60)
+    for _ in range(4):
+        run.step()
+    run.operator.revision = "r2"
+    while not run.cluster.quiet:
+        run.step()
+    (uid,) = run.cluster.quiet.keys() - {pod.facts.uid for pod in run.cluster.pods.values() if not pod.jobs}
+    run.cluster.vanish(run.cluster.pods[uid])
+    run.until_settled()
+    assert not run.cluster.quiet

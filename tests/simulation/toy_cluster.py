@@ -73,6 +73,8 @@ class ToyCluster:
         self.enqueued = 0
         self.created = 0
         self.redis_away = False
+        self.redis_lags = False
+        """The operator's look at Redis is late."""
         self.bad_revisions: set[str] = set()
 
     # ── the world goes on ────────────────────────────────────────────────────
@@ -122,9 +124,13 @@ class ToyCluster:
             pod.ends_at = self.now + (GRACE_SECONDS if pod.facts.container_running else 0.0)
             self._change(pod, terminating=True, terminating_since=self.now)
 
+    def vanish(self, pod: Pod) -> None:
+        """Somebody deletes the pod by force: the object is gone at once, and here its process as well."""
+        del self.pods[pod.facts.uid]
+
     def redis_facts(self) -> RedisFacts:
         """What one look at Redis tells."""
-        uids = {*self.shown, *self.records}
+        uids = {*self.shown, *self.records, *self.quiet}
         return RedisFacts(
             activities={uid: self._activity(uid) for uid in uids},
             queues=(QueueFacts("default", len(self.queue), 0.0),),

@@ -1,7 +1,7 @@
 """The operator's loop around the real planner: observe, plan, act on the toy cluster, write the status if it differs.
 
 It keeps what the real one keeps in memory: expectations (is what I did shown yet?), the history of recommendations,
-since when it watches. A restart forgets all of it.
+since when it watches, what it saw last in Redis. A restart forgets all of it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from jobworker_operator.model.actions import (
     SetReplicas,
     UnquietPod,
 )
-from jobworker_operator.model.facts import Observation, PodFacts, Recommendation, Unreadable
+from jobworker_operator.model.facts import Observation, PodFacts, Recommendation, RedisFacts, Unreadable
 from jobworker_operator.model.names import DRAIN_FINALIZER
 from jobworker_operator.model.spec import JobWorker
 from jobworker_operator.plan import plan
 from tests.simulation.toy_cluster import PromiseBroken, ToyCluster
 from tests.unit.operator.promises import check
 
+_CHANGES_REDIS = (RetirePod, QuietPod, UnquietPod, DeletePod, RescueWorker)
 AWAY = Unreadable("RedisUnreachable", "Redis refuses connections")
 
 
@@ -52,6 +53,10 @@ class ToyOperator:
         self.expected: dict[str, Callable[[PodFacts | None], bool]] = {}
         self.history: tuple[Recommendation, ...] = ()
         self.watching_since = self.cluster.now + self.clock_ahead
+        self.seen: RedisFacts | Unreadable | None = None
+        self.fresh = True
+        self.known: set[str] = set()
+        self.vanished: set[str] = set()
         self.cluster.shown = {uid: pod.facts for uid, pod in self.cluster.pods.items()}
 
     def reconcile(self) -> Plan:
@@ -72,6 +77,7 @@ class ToyOperator:
 
     def observe(self) -> Observation:
         cluster = self.cluster
+        redis = self._look()
         self.expected = {
             uid: seen
             for uid, seen in self.expected.items()
@@ -82,11 +88,24 @@ class ToyOperator:
             jobworker=self.jobworker,
             revision=self.revision,
             pods=tuple(cluster.shown.values()),
-            redis=AWAY if cluster.redis_away else cluster.redis_facts(),
-            settled=not self.expected,
+            redis=redis,
+            settled=not self.expected and self.fresh,
             history=self.history,
             watching_since=self.watching_since,
         )
+
+    def _look(self) -> RedisFacts | Unreadable:
+        """What was seen last, which may be older than what this operator has done since."""
+        cluster = self.cluster
+        self.vanished |= self.known - cluster.shown.keys()
+        self.known = set(cluster.shown)
+        if self.seen is None or not cluster.redis_lags:
+            self.seen, self.fresh = AWAY if cluster.redis_away else cluster.redis_facts(), True
+            self.vanished &= cluster.records.keys() | cluster.quiet.keys()
+        if isinstance(self.seen, Unreadable):
+            return self.seen
+        orphans = {*self.seen.orphans, *(self.vanished & self.seen.activities.keys())} - cluster.shown.keys()
+        return replace(self.seen, orphans=tuple(sorted(orphans)))
 
     def _act(self, action: Action) -> bool:
         """False: the API server refused."""
@@ -94,6 +113,7 @@ class ToyOperator:
         if self.cluster.random.random() < self.conflict_rate:
             return False
         cluster = self.cluster
+        self.fresh = self.fresh and not isinstance(action, _CHANGES_REDIS)
         match action:
             case CreatePod():
                 self.expected[cluster.create(action.revision)] = lambda shown: shown is not None
