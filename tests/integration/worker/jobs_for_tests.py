@@ -100,6 +100,12 @@ async_items = app.job(AsyncItems)
 
 
 @app.job
+async def blocks_until_file(path: str) -> None:
+    """Bad code: never awaits, so nothing else on the event loop goes on."""
+    until_file(path)
+
+
+@app.job
 def until_file(path: str) -> None:
     """Runs until a file appears: its gate does not depend on Redis."""
     with Path(f"{path}.started").open("a") as started:

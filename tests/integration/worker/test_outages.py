@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import Client
+from tests.cutting_proxy import CuttingProxy
 from tests.integration.worker.conftest import KEYS, StartWorker, Traces
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
@@ -96,3 +97,84 @@ async def test_job_runs_on_when_redis_forgets_everything(tmp_path: Path, start_w
 
             await wait_until(acknowledged, 10)
             assert (await worker.activity(redis)).held == 0
+
+
+async def beaten_for(redis: Redis, seconds: float) -> None:
+    """Wait until the worker `a` has beaten for so long, and was taken for alive all the time."""
+    first = float(await redis.hget(KEYS.record("a"), "beat") or 0)
+
+    async def enough() -> bool:
+        assert await redis.exists(KEYS.alive("a")), "taken for dead"
+        return float(await redis.hget(KEYS.record("a"), "beat") or 0) - first >= seconds
+
+    await wait_until(enough, seconds + 4)
+
+
+async def test_worker_whose_event_loop_is_blocked_is_not_taken_for_dead_and_names_the_job(
+    redis: Redis, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    worker = start_worker("a")
+    flag = tmp_path / "gate"
+    await Client(redis).enqueue("blocks_until_file", [str(flag)])
+    await wait_until((tmp_path / "gate.started").exists, 15)
+    await beaten_for(redis, 6)
+    assert "the event loop is blocked" in worker.log
+    assert "class=blocks_until_file" in worker.log
+    assert "jobs_for_tests.py:" in worker.log
+    flag.touch()
+
+    async def counted() -> bool:
+        return int(await redis.get(KEYS.stat("processed")) or 0) == 1
+
+    await wait_until(counted, 5)
+    assert (tmp_path / "gate.started").read_text() == "once "
+    worker.signal(signal.SIGTERM)
+    assert await worker.exit_code() == 0
+
+
+async def test_worker_beats_and_ends_its_jobs_while_redis_is_full(
+    own_server: RedisServer, own_redis: Redis, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    worker = start_worker("a", url=own_server.url)
+    flag = tmp_path / "gate"
+    await Client(own_redis).enqueue("until_file", [str(flag)])
+    await wait_until((tmp_path / "gate.started").exists, 15)
+    await own_redis.config_set("maxmemory", "1")
+    await beaten_for(own_redis, 2)
+    flag.touch()
+
+    async def ended() -> bool:
+        return (await worker.activity(own_redis)).held == 0
+
+    await wait_until(ended, 5)
+
+
+async def test_worker_waits_for_a_redis_that_refuses_its_registration(
+    own_server: RedisServer, own_redis: Redis, start_worker: StartWorker
+) -> None:
+    await own_redis.replicaof("127.0.0.1", "1")
+    worker = start_worker("a", url=own_server.url)
+    await wait_until(lambda: "refuses commands" in worker.log, 10)
+    await own_redis.replicaof("NO", "ONE")
+    await worker.registered(own_redis)
+
+
+async def test_worker_leaves_a_primary_that_became_a_replica(
+    own_server: RedisServer, own_redis: Redis, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """The old primary answers as ever, and refuses each write: only a new connection finds the new one."""
+    with RedisServer(tmp_path / "new") as promoted:
+        async with CuttingProxy(own_server.port) as proxy, Redis.from_url(promoted.url, protocol=3) as redis:
+            worker = start_worker("a", url=proxy.url)
+            await worker.registered(own_redis)
+            proxy.upstream = promoted.port
+            await own_redis.replicaof("127.0.0.1", str(promoted.port))
+            await worker.registered(redis)
+            await Client(redis).enqueue("count_async", [1])
+
+            async def counted() -> bool:
+                return int(await redis.get(KEYS.stat("processed")) or 0) == 1
+
+            await wait_until(counted, 10)
+            worker.signal(signal.SIGTERM)
+            assert await worker.exit_code() == 0

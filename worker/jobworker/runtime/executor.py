@@ -100,6 +100,11 @@ class Executor:
         """Is there something to collect?"""
         return bool(self._ended or self._refused)
 
+    def doing(self) -> dict[str, Any]:
+        """Which job the event loop is in, asked from another thread; empty if in none."""
+        task = asyncio.current_task(self._loop)
+        return next((run.context.fields for run in list(self.running.values()) if run.task is task), {})
+
     def start(self, entry: Entry) -> None:
         """Start a job that was taken, or note why it cannot be."""
         try:

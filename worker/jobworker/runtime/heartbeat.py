@@ -1,20 +1,27 @@
 """Tells Redis each second that the worker lives, and hears whether it shall be quiet.
 
-Beats at once when a quiet worker becomes empty: the operator waits for exactly that beat before it deletes the pod.
+Beats from a thread with a connection of its own: an async job that blocks the event loop must not make others take
+the worker for dead and run its jobs a second time. Beats at once when a quiet worker becomes empty: the operator
+waits for exactly that beat before it deletes the pod.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
+from typing import Any
 
 from redis.asyncio import Redis
 
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import WorkerId
+from jobworker.protocol.scripts import WorkerScripts
 from jobworker.runtime.life import ALIVE_SECONDS, Life
 from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.state import WorkerState
@@ -22,18 +29,45 @@ from jobworker.runtime.state import WorkerState
 log = logging.getLogger("jobworker.heartbeat")
 
 BEAT_SECONDS = 1.0
+HUNG_SECONDS = 60.0  # an event loop that did not turn for so long never will: the kubelet's liveness probe says so too
+_ANSWER_SECONDS = 1.5  # a second attempt must fit into the life of `alive`
+_AGAIN_SECONDS = 0.2
+_TURN_SECONDS = 0.25
+_BLOCKED_SECONDS = 2.0  # the loop did not turn: said once, with the place in the code
+_FRAMES = 4  # innermost ones shown of it
 
 
 class Heartbeat:
-    """``running`` counts jobs whose code runs here or whose end is not acknowledged."""
+    """``running`` counts jobs whose code runs here or whose end is not acknowledged; ``connect`` opens a connection.
 
-    def __init__(self, life: Life, link: Link, state: WorkerState, running: Callable[[], int]) -> None:
+    ``doing`` tells which job the event loop is in, for the log.
+    """
+
+    def __init__(
+        self,
+        life: Life,
+        link: Link,
+        state: WorkerState,
+        running: Callable[[], int],
+        connect: Callable[[], Redis],
+        doing: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self._life = life
         self._link = link
         self._state = state
         self._running = running
-        self._now = asyncio.Event()
+        self._connect = connect
+        self._doing = doing
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._ended = asyncio.Event()
+        self._stop = threading.Event()
+        self._now: asyncio.Event | None = None  # of the thread's own loop
+        self._thread_loop: asyncio.AbstractEventLoop | None = None
         self._last = float("-inf")
+        self._turned = time.monotonic()
+        self._blocked = False
+        self._hung = False
 
     @property
     def fresh(self) -> bool:
@@ -46,34 +80,106 @@ class Heartbeat:
 
     def beat_now(self) -> None:
         """Do not wait for the period to end."""
-        self._now.set()
+        if self._thread_loop is not None and self._now is not None:
+            _call(self._thread_loop, self._now.set)
 
     async def run(self) -> None:
-        """Beat until cancelled."""
-        while True:
-            try:
-                await self._beat()
-            except AWAY as error:
-                self._link.lost(error)
-            try:
-                async with asyncio.timeout(BEAT_SECONDS):
-                    await self._now.wait()
-            except TimeoutError:
-                continue
+        """Beat until cancelled, and show the thread that the event loop turns."""
+        self._turned = time.monotonic()
+        thread = threading.Thread(target=self._in_thread, name="jobworker-heartbeat", daemon=True)
+        thread.start()
+        try:
+            while not self._ended.is_set():
+                self._turned = time.monotonic()
+                try:
+                    async with asyncio.timeout(_TURN_SECONDS):
+                        await self._ended.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self._stop.set()
+            self.beat_now()
+            thread.join(_ANSWER_SECONDS)
 
-    async def _beat(self) -> None:
-        self._now.clear()
+    # ── from here on in the thread ─────────────────────────────────────────────
+
+    def _in_thread(self) -> None:
+        try:
+            asyncio.run(self._beat_forever())
+        finally:
+            _call(self._loop, self._ended.set)
+
+    async def _beat_forever(self) -> None:
+        self._now, self._thread_loop = asyncio.Event(), asyncio.get_running_loop()
+        async with self._connect() as redis:
+            while not self._stop.is_set():
+                pause = BEAT_SECONDS
+                self._watch_loop()
+                self._now.clear()
+                try:
+                    if not self._hung:
+                        await self._beat(redis)
+                except AWAY as error:
+                    _call(self._loop, self._link.lost, error)
+                    # Whatever is wrong with this connection, the next attempt has a new one.
+                    await redis.connection_pool.disconnect()
+                    pause = _AGAIN_SECONDS
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._now.wait()
+                except TimeoutError:
+                    continue
+
+    async def _beat(self, redis: Redis) -> None:
         if self._life.stale:
             return
-        scripts = self._life.scripts
+        current = self._life.scripts
+        scripts = WorkerScripts(redis, self._life.keys, self._life.worker, current.epoch, current.fleet)
         try:
-            reason = await scripts.beat(ALIVE_SECONDS, self._running(), self._life.beat_fields())
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                reason = await scripts.beat(ALIVE_SECONDS, self._running(), self._life.beat_fields())
         except StaleEpoch:
-            self._life.ended(scripts)
+            _call(self._loop, self._life.ended, current)
             return
-        self._link.back()
         self._last = time.monotonic()
+        _call(self._loop, self._heard, reason)
+
+    def _heard(self, reason: str | None) -> None:
+        self._link.back()
         self._state.hear(reason)
+
+    def _watch_loop(self) -> None:
+        seconds = time.monotonic() - self._turned
+        if seconds < _BLOCKED_SECONDS:
+            if self._blocked:
+                log.warning("the event loop turns again")
+            self._blocked = self._hung = False
+        elif not self._blocked:
+            self._blocked = True
+            log.error(
+                "the event loop is blocked: no async job goes on and no result is told; "
+                "await in the job that is there, or make it a plain function, which gets a thread",
+                extra={**self._doing(), "seconds": round(seconds, 1), "at": _where(self._loop_thread)},
+            )
+        elif seconds > HUNG_SECONDS and not self._hung:
+            self._hung = True
+            log.critical(
+                "the event loop is still blocked: the heartbeat stops, and others take over the jobs of this worker",
+                extra={**self._doing(), "seconds": round(seconds, 1), "at": _where(self._loop_thread)},
+            )
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        return  # that loop is closed: the process or the thread ends
+
+
+def _where(thread: int) -> str:
+    frame = sys._current_frames().get(thread)  # noqa: SLF001  # the documented way to another thread's stack
+    frames = traceback.extract_stack(frame)[-_FRAMES:]
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
 
 
 async def listen(redis: Redis, keys: Keys, worker: WorkerId, link: Link, heartbeat: Heartbeat) -> None:

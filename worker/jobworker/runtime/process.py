@@ -8,10 +8,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self, cast
-
-from redis.asyncio import Redis
 
 from jobworker.app import App
 from jobworker.client.connection import connect, without_password
@@ -23,7 +21,7 @@ from jobworker.runtime.health import health
 from jobworker.runtime.heartbeat import Heartbeat, listen
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
-from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.link import AWAY, Link, what_it_does
 from jobworker.runtime.order import queue_order
 from jobworker.runtime.rescue import Watch
 from jobworker.runtime.scheduler import promote_forever
@@ -49,7 +47,7 @@ class Process:
         self._redis = connect(settings.redis_url)
         self._keys = Keys(settings.key_prefix)
         self._address = without_password(settings.redis_url)
-        self._link = Link(self._address)
+        self._link = Link(self._address, self._redis)
         self._state = WorkerState()
         self._life = Life(self._redis, self._keys, settings.identity(), settings, self._state)
         self._executor = Executor(
@@ -64,7 +62,14 @@ class Process:
             settings.concurrency,
             self._on_drained,
         )
-        self._heartbeat = Heartbeat(self._life, self._link, self._state, lambda: self._fetch.load)
+        self._heartbeat = Heartbeat(
+            self._life,
+            self._link,
+            self._state,
+            lambda: self._fetch.load,
+            lambda: connect(settings.redis_url),
+            self._executor.doing,
+        )
         self._fetch.on_begun = self._heartbeat.registered
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -73,7 +78,7 @@ class Process:
         """Work until a signal ends it; the exit code."""
         self._handle_signals()
         try:
-            if not await self._wait_for_redis():
+            if not await self._until_redis(self._inspect):
                 return EXIT_CLEAN if self._stop.is_set() else EXIT_NO_START
             async with health(self._settings.health_port, lambda: self._heartbeat.fresh):
                 return await self._work()
@@ -83,7 +88,9 @@ class Process:
 
     async def _work(self) -> int:
         # 1. Registered before anything is taken: what is taken is held by a life that others can find dead.
-        await self._life.begin()
+        #    A Redis that still loads its data answers questions and refuses this, so it is waited for here again.
+        if not await self._until_redis(self._life.begin):
+            return EXIT_CLEAN if self._stop.is_set() else EXIT_NO_START
         self._heartbeat.registered()
         # 2. Heartbeat and signals before the first job: a worker that is quiet from its start takes none.
         tasks = [
@@ -100,7 +107,17 @@ class Process:
         done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         broken = [task for task in done if task is not stopping]
         for task in broken:
-            log.critical("a loop of the worker broke: the process ends", exc_info=task.exception())
+            error = None if task.cancelled() else task.exception()
+            log.critical(
+                "a loop of the worker broke: the process ends", exc_info=error, extra={"loop": task.get_name()}
+            )
+        if fetching in broken:
+            # Nobody is left who could tell Redis how a job ended: others find this worker dead and run them.
+            log.critical("jobs that run here will run again elsewhere", extra={"jobs": self._fetch.load})
+            self._state.stop()
+            self._executor.jobs_cut = self._fetch.load
+            await end([task for task in (*tasks, stopping) if task is not fetching])
+            return EXIT_JOBS_CUT
         clean = await self._drain() and not broken
         # The heartbeat goes on through the drain, so that nobody rescues jobs that still run here.
         await end([task for task in (*tasks, stopping) if task is not fetching])
@@ -125,6 +142,8 @@ class Process:
             return True
         # 3. Cut what remains. Async jobs first get a moment to unwind: what went back may start elsewhere at once.
         cut = self._executor.cut()
+        if cut == 0 and self._fetch.load == 0:
+            return True  # Redis was away all the time, and there is nothing that it would have to be told
         if cut == 0:
             log.error("Redis did not take the last results: others will run those jobs again")
             return False
@@ -165,15 +184,15 @@ class Process:
                 return False
         return said.done
 
-    async def _wait_for_redis(self) -> bool:
-        """Until Redis answers or the time for it is over; what is wrong with it is said in one line."""
+    async def _until_redis(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Until it succeeds or the time for it is over; what is wrong with Redis is said in one line."""
         deadline = time.monotonic() + self._settings.connect_seconds
         while not self._stop.is_set():
             try:
-                await self._inspect(self._redis)
+                await attempt()
             except AWAY as error:
                 left = deadline - time.monotonic()
-                message = f"Redis at {self._address} does not answer: {error}"
+                message = f"Redis at {self._address} {what_it_does(error)}: {error}"
                 if left <= 0:
                     log.critical("%s; giving up after %.0f s", message, self._settings.connect_seconds)
                     return False
@@ -183,8 +202,8 @@ class Process:
                 return True
         return False
 
-    async def _inspect(self, redis: Redis) -> None:
-        facts = await redis.info()
+    async def _inspect(self) -> None:
+        facts = await self._redis.info()
         version = str(facts.get("redis_version", "0.0"))
         if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_REDIS:
             log.error("Redis %s is too old, scripts of this version need 7.0", version)

@@ -1,5 +1,7 @@
+#!lua flags=allow-oom
 -- Say that this life goes on, and hear whether it shall be quiet. A quiet worker that holds nothing and runs nothing
 -- is announced as drained; the worker beats at once when it gets there, so nobody has to wait for a period.
+-- Allowed in a Redis that is full: jobs that end make room again, and a worker that cannot beat would be taken for dead.
 -- KEYS record, alive, quiet, working   ARGV epoch, ttl_ms, worker, events channel, running, field, value…
 local record, alive, quiet, working = unpack(KEYS)
 if redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'STALE'} end

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Write cursor and progress of a job, if this life of this worker still holds it.
 -- RACE a worker that was stopped and comes back: its jobs were rescued, its epoch is gone, and the write is refused.
 -- KEYS record, working, checkpoints, iteration, progress, rows, errors
