@@ -17,6 +17,8 @@ MANAGER = "jobworker-operator"
 REMOVAL_ANNOTATION = f"{GROUP}/removal"
 RESTARTED_AT_ANNOTATION = f"{GROUP}/restartedAt"
 DRAIN_FINALIZER = f"{GROUP}/drain"
+ORPHAN_FINALIZER = "orphan"
+"""The API server's own, while `kubectl delete --cascade=orphan` is under way: pods are to stay."""
 
 WORKER_CONTAINER = "worker"
 HEALTH_PORT = 7433

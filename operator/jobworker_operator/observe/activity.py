@@ -241,7 +241,7 @@ class ActivityObserver:
                 orphans.update(facts.orphans)
         # Whoever lives in an unreadable home, or is younger than the last look, has no entry: unknown, that is busy.
         own = seen.get(main) if main is not None else None
-        pods = {pod.uid for pod in self._pods.of(key, jobworker.uid)}
+        pods = self._pods.uids(key)
         orphans |= {uid for uid in self._vanished.get(key, ()) if _leaves_traces(activities.get(uid))}
         return RedisFacts(
             activities=activities,

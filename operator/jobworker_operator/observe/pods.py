@@ -21,7 +21,11 @@ Changed = Callable[[Key, str, PodFacts | None], None]
 
 @dataclass(frozen=True, slots=True)
 class OwnedPod:
-    """A pod and the JobWorker that controls it. ``owner`` is that one's UID: a namesake's pods are not its own."""
+    """A pod and the JobWorker that controls it. ``owner`` is that one's UID: a namesake's pods are not its own.
+
+    ``owner`` is empty for a pod that was released (`kubectl delete --cascade=orphan`): its work goes on, so its worker
+    is no orphan, and whoever deletes the JobWorker does not wait for it.
+    """
 
     key: Key
     owner: str
@@ -59,6 +63,10 @@ class PodStore:
         pods = (pod.facts for pod in self._by_key.get(key, {}).values() if pod.owner == owner)
         return tuple(sorted(pods, key=lambda pod: (pod.created_at, pod.name)))
 
+    def uids(self, key: Key) -> frozenset[str]:
+        """All pods that carry the JobWorker's label, whoever controls them."""
+        return frozenset(self._by_key.get(key, ()))
+
     def get(self, key: Key, uid: str) -> PodFacts | None:
         """A pod, or None if there is none with that UID."""
         pod = self._by_key.get(key, {}).get(uid)
@@ -81,4 +89,6 @@ def _trim(obj: dict[str, Any]) -> OwnedPod | None:
     for reference in metadata.get("ownerReferences") or ():
         if reference.get("controller") and reference.get("kind") == KIND:
             return OwnedPod(Key(metadata["namespace"], reference["name"]), reference["uid"], parse_pod(obj))
-    return None
+    if any(reference.get("controller") for reference in metadata.get("ownerReferences") or ()):
+        return None
+    return OwnedPod(Key(metadata["namespace"], metadata["labels"][JOBWORKER_LABEL]), "", parse_pod(obj))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from jobworker_operator.model.actions import Action, RemoveFinalizer
 from jobworker_operator.model.facts import Observation, RedisFacts
-from jobworker_operator.model.names import DRAIN_FINALIZER
+from jobworker_operator.model.names import DRAIN_FINALIZER, ORPHAN_FINALIZER
 from jobworker_operator.model.spec import DrainSpec
 from jobworker_operator.plan.drain import (
     CANNOT_START,
@@ -31,6 +31,9 @@ def let_go(observation: Observation, census: Census) -> Iterator[Action]:
     """The next steps of a deletion."""
     spec = observation.jobworker.spec
     drain = DrainSpec() if spec is None else spec.drain
+    if ORPHAN_FINALIZER in observation.jobworker.finalizers:
+        yield from _let_go_at_once(observation)
+        return
     yield from rescues(observation, census)
     yield from clear_lost(observation, census)
     if observation.settled:  # else who was told to go a moment ago would be told again
@@ -40,6 +43,12 @@ def let_go(observation: Observation, census: Census) -> Iterator[Action]:
     # Without pods there is nobody to protect. Orphans that Redis does not show now are rescued by any worker.
     gone = not observation.pods and observation.settled and not orphans
     if gone and DRAIN_FINALIZER in observation.jobworker.finalizers:
+        yield RemoveFinalizer()
+
+
+def _let_go_at_once(observation: Observation) -> Iterator[Action]:
+    """Whoever deletes with --cascade=orphan keeps the pods, and their work."""
+    if DRAIN_FINALIZER in observation.jobworker.finalizers:
         yield RemoveFinalizer()
 
 

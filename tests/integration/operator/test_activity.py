@@ -123,6 +123,23 @@ async def test_the_quiet_fact_of_a_pod_that_vanished_unseen_is_an_orphan_until_i
     await wait_until(lambda: (facts := tower.facts()) and "uid-a" not in facts.activities, what="it is forgotten")
 
 
+async def test_a_pod_that_was_released_is_no_orphan_and_not_ours(
+    api: ApiServer, tower: Watchtower, birth: Birth, redis_server: RedisServer, redis: Redis
+) -> None:
+    released = pod("a", redis_url=redis_server.url)
+    api.put(ALL_PODS, released)
+    tower.jobworkers.put(jobworker(redis={"url": redis_server.url}))
+    await birth("uid-a", 1)
+    await wait_until(lambda: tower.held("uid-a") == 1)
+    api.put(ALL_PODS, {**released, "metadata": {**released["metadata"], "ownerReferences": []}})
+    await wait_until(lambda: not tower.pods.of(KEY, OWNER))
+    tower.observer.changed(KEY)
+    await wait_until(lambda: tower.observer.is_fresh(KEY))
+    facts = tower.facts()
+    assert facts is not None
+    assert facts.orphans == (), "the JobWorker's deletion would wait for it for ever"
+
+
 async def test_a_redis_that_nobody_needs_any_more_is_not_said_to_answer(
     api: ApiServer, tower: Watchtower, redis_server: RedisServer, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ from jobworker_operator.model.actions import (
     RetirePod,
 )
 from jobworker_operator.model.facts import PodFacts, Removal, WorkerActivity
+from jobworker_operator.model.names import DRAIN_FINALIZER
 from tests.unit.operator.situations import (
     AWAY,
     NOW,
@@ -194,3 +195,10 @@ def test_a_rescue_says_how_the_container_ended() -> None:
     ]
     assert rescue.cause == "the container of pod p ended (OOMKilled, exit code 137)"
     assert (rescue.planned, rescue.epoch) == (False, "e1")
+
+
+def test_a_deletion_that_leaves_the_pods_behind_touches_none_of_them_and_does_not_wait() -> None:
+    """`kubectl delete --cascade=orphan`"""
+    keeping = jobworker(deleting=True, finalizers=(DRAIN_FINALIZER, "orphan"))
+    observation = observe(pod("idle"), pod("busy"), of=keeping, workers={"busy": busy()}, settled=False)
+    assert decide(observation).actions == (RemoveFinalizer(),)
