@@ -1,6 +1,6 @@
 """Background jobs on Redis that survive deploys."""
 
-from jobworker.app import App, Job, JobClass
+from jobworker.app import App, Job
 from jobworker.client.asynchronous import Client
 from jobworker.client.synchronous import SyncClient
 from jobworker.errors import (
@@ -24,7 +24,6 @@ __all__ = [
     "Context",
     "IteratingJob",
     "Job",
-    "JobClass",
     "JobworkerError",
     "MalformedPayload",
     "NotHeld",

@@ -11,13 +11,13 @@ import os
 import weakref
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from jobworker.client.asynchronous import Client
 from jobworker.client.connection import DEFAULT_URL
 from jobworker.client.synchronous import SyncClient
 from jobworker.errors import ConfigurationError
-from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.job import IteratingJob, register
 from jobworker.jobs import definition
 from jobworker.jobs.definition import Definition, Options
 from jobworker.jobs.registry import Registry
@@ -25,13 +25,7 @@ from jobworker.protocol.payload import JobId
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class _Iterates(Protocol[P]):
-    """An iterating job, seen by the type checker: what is enqueued is what follows the item."""
-
-    @property
-    def each_iteration(self) -> Callable[Concatenate[Any, P], Any]: ...
+C = TypeVar("C", bound=type[IteratingJob])
 
 
 class Enqueueable(Generic[P]):
@@ -107,25 +101,11 @@ class Job(Enqueueable[P], Generic[P, R]):
         return self._function(*args, **kwargs)
 
 
-class JobClass(Enqueueable[P]):
-    """A class of iterating jobs; calling it makes an instance, as a test may want."""
-
-    def __init__(self, app: App, defined: Definition, target: type[IteratingJob]) -> None:
-        super().__init__(app, defined)
-        self._target = target
-        self.__doc__ = target.__doc__
-        self.__wrapped__ = target
-
-    def __call__(self) -> IteratingJob:
-        """An instance."""
-        return self._target()
-
-
 class JobDecorator(Protocol):
     """What ``@app.job(…)`` returns: takes a function or a class of iterating jobs."""
 
     @overload
-    def __call__(self, target: type[_Iterates[P]], /) -> JobClass[P]: ...  # type: ignore[overload-overlap]  # a class with each_iteration is the narrower case
+    def __call__(self, target: C, /) -> C: ...  # type: ignore[overload-overlap]  # a class is narrower
 
     @overload
     def __call__(self, target: Callable[P, R], /) -> Job[P, R]: ...
@@ -191,7 +171,7 @@ class App:
             self._sync_client = None
 
     @overload
-    def job(self, target: type[_Iterates[P]]) -> JobClass[P]: ...  # type: ignore[overload-overlap]  # a class with each_iteration is the narrower case
+    def job(self, target: C) -> C: ...  # type: ignore[overload-overlap]  # a class is narrower
 
     @overload
     def job(self, target: Callable[P, R]) -> Job[P, R]: ...
@@ -210,10 +190,12 @@ class App:
         """Make a job of a function or of a subclass of `IteratingJob`, with or without options.
 
         ``retry`` is True (25 tries), False (none, the failure is only counted and logged) or a number of tries.
-        ``name`` is what payloads carry; by default the function's or class's own.
+        ``name`` is what payloads carry; by default the function's or class's own. A function becomes a `Job`, which
+        can be called and enqueued; a class stays what it is, and its class methods enqueue it.
 
         Raises:
-            ConfigurationError: two jobs of one name, an option out of range, a parameter that a list cannot fill.
+            ConfigurationError: two jobs of one name, a class that is registered already, an option out of range, a
+                parameter that a list cannot fill.
         """
         if target is None:
             return lambda found: self._define(found, name, Options(queue, retry))
@@ -224,8 +206,10 @@ class App:
             if not issubclass(target, IteratingJob):
                 raise ConfigurationError(f"{target.__qualname__} is a class, but no IteratingJob; derive it from one")
             defined = definition.of_class(target, name or target.__name__, options)
+            enqueueable: Enqueueable[...] = Enqueueable(self, defined)
             self.jobs.add(defined)
-            return JobClass(self, defined, target)
+            register(target, enqueueable)
+            return target
         if not callable(target) or not hasattr(target, "__name__"):
             raise ConfigurationError(f"@app.job is for functions and IteratingJob classes, not for {target!r}")
         defined = definition.of_function(target, name or target.__name__, options)

@@ -25,8 +25,7 @@ def main() -> None:
     match arguments.kind:
         case "imports":
             parts = [(first, last, arguments.row_ms) for first, last in shares(count(), arguments.jobs)]
-            # mypy does not see what a decorator makes of a class.
-            jids = ImportCities.enqueue_many_sync(parts)  # type: ignore[attr-defined]
+            jids = ImportCities.enqueue_many_sync(parts)
         case "reports":
             jids = long_report.enqueue_many_sync(
                 (f"report-{secrets.token_hex(3)}", arguments.seconds) for _ in range(arguments.number)

@@ -103,7 +103,29 @@ def test_arguments_of_an_iterating_job_are_what_follows_the_item(app: App) -> No
 
         def each_iteration(self, item: int, number: int) -> None: ...
 
-    assert app.job(Walk).definition.bind((3,), {}) == [3]
+    assert app.job(Walk) is Walk
+    assert app.jobs.get("Walk").bind((3,), {}) == [3]
+    # The ignores are part of the test: without an error to ignore, mypy complains of them.
+    with pytest.raises(TypeError, match="number"):
+        Walk.enqueue_sync()  # type: ignore[call-arg]  # the type checker knows, too
+    with pytest.raises(ArgumentsNotJSON, match="number is a tuple"):
+        Walk.schedule_sync(5, (1, 2))  # type: ignore[arg-type]  # the same
+
+
+def test_class_that_was_not_registered_cannot_be_enqueued_though_its_parent_can(app: App) -> None:
+    @app.job
+    class Parent(IteratingJob):
+        def build_enumerator(self, *, cursor: int | None) -> list_items[int]:
+            return list_items([1], cursor)
+
+        def each_iteration(self, item: int) -> None: ...
+
+    class Child(Parent): ...
+
+    with pytest.raises(ConfigurationError, match=r"Child is not registered; decorate it with @app\.job"):
+        Child.enqueue_sync()
+    with pytest.raises(ConfigurationError, match="Parent is registered already, as Parent"):
+        app.job(name="Again")(Parent)
 
 
 @pytest.mark.parametrize(
