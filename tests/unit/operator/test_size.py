@@ -137,6 +137,22 @@ def test_less_work_is_fewer_replicas_after_a_window(
     assert size(auto(5), 3, history=past, watching_since=NOW - watching) == expected
 
 
+@pytest.mark.parametrize(
+    ("scaled_to", "depth", "expected"),
+    [
+        pytest.param(25, 300, 10, id="beyond the limit, in the middle of work"),
+        pytest.param(25, 0, 10, id="beyond the limit, and then down with the window"),
+        pytest.param(2, 45, 5, id="below what the queues ask for"),
+        pytest.param(7, 45, None, id="between both, held by the window"),
+    ],
+)
+def test_kubectl_scale_against_auto_is_brought_back_between_the_limits(
+    scaled_to: int, depth: int, expected: int | None
+) -> None:
+    busy_lately = (Recommendation(NOW - 5, 10),)
+    assert size(auto(scaled_to), depth, history=busy_lately, watching_since=NOW - 1000) == expected
+
+
 def test_a_pod_of_which_nothing_is_known_holds_scale_in() -> None:
     assert size(auto(5), 0, workers={"p0": idle(alive=False)}) is None
     assert size(auto(5), 0) == 1
