@@ -95,3 +95,25 @@ def test_a_namespace_with_a_busy_jobworker_goes_by_itself(shop: Shop, shop_redis
     logs = kubectl("logs", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=jobworker", "--tail=200").stdout
     ours = [line for line in logs.splitlines() if shop.namespace in line]
     assert not [line for line in ours if "is forbidden" in line or "Could not post" in line], "\n".join(ours)
+
+
+def test_ways_to_delete_that_would_cut_a_job_are_refused_and_orphaned_pods_work_on(
+    shop: Shop, shop_redis: redis.Redis
+) -> None:
+    effects, kubectl = Effects(shop_redis), shop.platform.kubectl
+    shop.platform.apply(shop.jobworker(replicas=1))
+    shop.wait_ready()
+    effects.push("LongReport", ["long", 20], "reports")
+    wait_until_sync(lambda: effects.started("long"), 30, "a busy pod")
+    (before,) = shop.pods()
+    refused = kubectl("delete", "jw", "shop", "--cascade=foreground", "--timeout=20s", "-n", shop.namespace)
+    assert refused.returncode != 0, "the garbage collector may end busy pods"
+    assert "--cascade=background" in refused.stderr
+    done = kubectl("delete", "jw", "shop", "--cascade=orphan", "--timeout=20s", "-n", shop.namespace)
+    assert done.returncode == 0, done.stderr
+    wait_until_sync(lambda: effects.report("long") == (1, 1), 40, "the report's end")
+    (after,) = shop.pods()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert "ownerReferences" not in after["metadata"]
+    assert "deletionTimestamp" not in after["metadata"]
+    shop.platform.kubectl("delete", "pod", after["metadata"]["name"], "--wait=false", "-n", shop.namespace)
