@@ -303,7 +303,7 @@ def _own(jobworker: JobWorker) -> RedisSpec:
 
 
 def _knows(answer: RedisFacts | Unreadable | None, uid: str) -> bool:
-    return isinstance(answer, RedisFacts) and uid in answer.activities
+    return isinstance(answer, RedisFacts) and _leaves_traces(answer.activities.get(uid))
 
 
 def _signature(facts: RedisFacts) -> tuple[object, ...]:

@@ -123,6 +123,35 @@ async def test_the_quiet_fact_of_a_pod_that_vanished_unseen_is_an_orphan_until_i
     await wait_until(lambda: (facts := tower.facts()) and "uid-a" not in facts.activities, what="it is forgotten")
 
 
+async def test_who_vanished_is_reached_in_the_redis_that_has_something_of_it(
+    api: ApiServer,
+    tower: Watchtower,
+    redis_server: RedisServer,
+    redis: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with RedisServer(tmp_path_factory.mktemp("other-redis")) as second:
+        for name, url in (("a", redis_server.url), ("b", second.url), ("c", redis_server.url), ("d", second.url)):
+            api.put(ALL_PODS, pod(name, redis_url=url))
+        tower.jobworkers.put(jobworker(redis={"url": second.url}))
+        await wait_until(lambda: (facts := tower.facts()) and len(facts.activities) == 4)
+        other = Redis.from_url(second.url)
+        await redis.set("jw:quiet:uid-a", "operator: Rollout")
+        await other.set("jw:quiet:uid-b", "operator: Rollout")
+        for name in ("a", "b"):
+            api.remove(ALL_PODS, name)
+        await wait_until(lambda: tower.pods.uids(KEY) == {"uid-c", "uid-d"})
+        for uid in ("uid-a", "uid-b"):
+            tower.observer.vanished(KEY, uid)
+        await wait_until(lambda: (facts := tower.facts()) and facts.orphans == ("uid-a", "uid-b"))
+        for uid in ("uid-a", "uid-b"):
+            adapter = tower.observer.adapter(KEY, uid)
+            assert adapter is not None
+            await adapter.rescue(uid, str(KEY), epoch=None, planned=True, forget=True)
+        assert await redis.keys("jw:quiet:*") == await other.keys("jw:quiet:*") == []
+        await other.aclose()
+
+
 async def test_a_pod_that_was_released_is_no_orphan_and_not_ours(
     api: ApiServer, tower: Watchtower, birth: Birth, redis_server: RedisServer, redis: Redis
 ) -> None:
