@@ -76,7 +76,7 @@ async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[lis
     def keeper(run: Running) -> RedisKeeper:
         return RedisKeeper(life, link, run)
 
-    executor = Executor(app.jobs, state, 5, keeper)
+    executor = Executor(app.jobs, state, keeper)
     fetch = Fetch(life, link, state, executor, lambda: ["default"], 5, lambda: None)
     task = asyncio.create_task(fetch.run())
     yield numbers

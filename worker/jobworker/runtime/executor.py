@@ -82,13 +82,13 @@ KeeperOf = Callable[[Running], Keeper]
 
 
 class Executor:
-    """Up to ``concurrency`` running jobs. All methods are for the event loop's thread."""
+    """The running jobs; how many there may be is the caller's to bound. All methods are for the event loop's thread."""
 
-    def __init__(self, registry: Registry, state: WorkerState, concurrency: int, keeper_of: KeeperOf) -> None:
+    def __init__(self, registry: Registry, state: WorkerState, keeper_of: KeeperOf) -> None:
         self._registry = registry
         self._state = state
         self._keeper_of = keeper_of
-        self._threads = Threads(concurrency)
+        self._threads = Threads()
         self._loop = asyncio.get_running_loop()
         self._ended: deque[tuple[Running, BaseException | None]] = deque()
         self._refused: list[tuple[Entry, Finished]] = []

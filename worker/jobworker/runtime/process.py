@@ -50,9 +50,7 @@ class Process:
         self._link = Link(self._address, self._redis)
         self._state = WorkerState()
         self._life = Life(self._redis, self._keys, settings.identity(), settings, self._state)
-        self._executor = Executor(
-            app.jobs, self._state, settings.concurrency, lambda run: RedisKeeper(self._life, self._link, run)
-        )
+        self._executor = Executor(app.jobs, self._state, lambda run: RedisKeeper(self._life, self._link, run))
         self._fetch = Fetch(
             self._life,
             self._link,
@@ -167,22 +165,33 @@ class Process:
         return drained in done
 
     async def _leave(self) -> bool:
-        """Say goodbye, so that nobody has to wait for the heartbeat to run out."""
+        """Say goodbye, so that nobody has to wait for the heartbeat to run out. False if jobs will run again."""
         async with _Within(_SAY_SECONDS) as said:
-            try:
-                if not await self._life.scripts.deregister():
-                    log.error("jobs are still held under this worker's name; others will rescue them")
+            asked = False
+            while True:
+                try:
+                    return await self._say_goodbye()
+                except StaleEpoch:
+                    if asked:
+                        return True  # the answer to the first goodbye was lost, and it was heard
+                    log.error("Redis took this worker for dead before it could say goodbye")  # noqa: TRY400  # no traceback
                     return False
-                if self._settings.worker is None:
-                    # A random identity never comes back; whoever quieted it left a fact about nobody.
-                    await self._redis.delete(self._keys.quiet(self._life.worker))
-            except StaleEpoch:
-                log.error("Redis took this worker for dead before it could say goodbye")  # noqa: TRY400  # no traceback
-                return False
-            except AWAY as error:
-                self._link.lost(error)
-                return False
-        return said.done
+                except AWAY as error:
+                    asked = True
+                    self._link.lost(error)
+                    await self._link.pause()
+        if not said.done:
+            log.warning("Redis did not hear the goodbye: others find this worker dead in some seconds")
+        return True
+
+    async def _say_goodbye(self) -> bool:
+        if not await self._life.scripts.deregister():
+            log.error("jobs are still held under this worker's name; others will rescue them")
+            return False
+        if self._settings.worker is None:
+            # A random identity never comes back; whoever quieted it left a fact about nobody.
+            await self._redis.delete(self._keys.quiet(self._life.worker))
+        return True
 
     async def _until_redis(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Until it succeeds or the time for it is over; what is wrong with Redis is said in one line."""

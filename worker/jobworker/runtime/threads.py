@@ -1,6 +1,7 @@
 """Threads for plain functions.
 
-Daemons, unlike those of concurrent.futures: a job that is cut at the end of its time must not keep the process.
+Daemons, unlike those of concurrent.futures: a job that is cut at the end of its time must not keep the process. And as
+many as there are calls: a job that was taken away may keep its thread for long, and the next job must not wait for it.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Up to ``size`` threads, started as they are needed."""
+    """As many threads as calls at a time, kept for the next ones. How many calls there are is the caller's to bound."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
         self._started = 0
 
     def submit(self, call: Callable[[], None]) -> None:
         """Have a thread make a call, which must not raise."""
-        if self._started < self._size:
-            self._started += 1
-            threading.Thread(target=self._serve, name=f"jobworker-{self._started}", daemon=True).start()
         self._calls.put(call)
+        if self._idle.acquire(blocking=False):
+            return
+        self._started += 1
+        threading.Thread(target=self._serve, name=f"jobworker-{self._started}", daemon=True).start()
 
     async def call(self, function: Callable[[], T]) -> T:
         """The function's answer, from a thread that has the caller's context variables."""
@@ -53,6 +55,7 @@ class Threads:
     def _serve(self) -> None:
         while True:
             self._calls.get()()
+            self._idle.release()
 
     @staticmethod
     def _settle(loop: asyncio.AbstractEventLoop, settle: Callable[..., None], *args: object) -> None:
