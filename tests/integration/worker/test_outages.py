@@ -10,6 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import Client
+from jobworker.protocol import payload as payloads
+from jobworker.protocol.scripts import DEREGISTER
 from tests.cutting_proxy import CuttingProxy
 from tests.integration.worker.conftest import KEYS, StartWorker, Traces
 from tests.redis_server import RedisServer
@@ -178,3 +180,41 @@ async def test_worker_leaves_a_primary_that_became_a_replica(
             await wait_until(counted, 10)
             worker.signal(signal.SIGTERM)
             assert await worker.exit_code() == 0
+
+
+async def test_worker_without_jobs_that_cannot_say_goodbye_claims_no_cut_job(
+    own_server: RedisServer, own_redis: Redis, start_worker: StartWorker
+) -> None:
+    worker = start_worker("a", url=own_server.url)
+    await worker.registered(own_redis)
+    own_server.kill()
+    worker.signal(signal.SIGTERM)
+    assert await worker.exit_code() == 0
+    assert "did not hear the goodbye" in worker.log
+
+
+async def test_goodbye_whose_answer_is_lost_is_no_cut_job_either(
+    own_server: RedisServer, own_redis: Redis, start_worker: StartWorker
+) -> None:
+    async with CuttingProxy(own_server.port) as proxy:
+        await own_redis.script_load(DEREGISTER.source)
+        worker = start_worker("a", url=proxy.url)
+        await worker.registered(own_redis)
+        proxy.lose = DEREGISTER.digest.encode()
+        worker.signal(signal.SIGTERM)
+        assert await worker.exit_code() == 0
+        assert proxy.lost == 1
+    assert "took this worker for dead" not in worker.log
+
+
+async def test_working_set_that_nobody_can_read_does_not_end_the_workers_that_look_for_the_dead(
+    redis: Redis, traces: Traces, start_worker: StartWorker
+) -> None:
+    await redis.sadd(KEYS.workers, "strange", "zombie")
+    await redis.hset(KEYS.working("strange"), "1", "no entry of ours")
+    body = payloads.new("count_async", [1], queue="default", now=0.0).to_json()
+    await redis.hset(KEYS.working("zombie"), "1", b"0 default\n" + body)
+    worker = start_worker("a")
+    await wait_until(lambda: traces("async"), 20)
+    assert "cannot be rescued" in worker.log
+    assert worker.process.poll() is None

@@ -12,6 +12,7 @@ import random
 from collections.abc import Awaitable
 from typing import Any, cast
 
+from jobworker.errors import JobworkerError
 from jobworker.protocol.records import RescueAnswer, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.runtime.life import Life
@@ -48,7 +49,11 @@ class Watch:
             return
         silent = await self._silent()
         for worker in sorted(silent & self._suspects):
-            await self._rescue(worker)
+            try:
+                await self._rescue(worker)
+            except JobworkerError:
+                # What it holds was not written by our scripts. That is for a person, and no reason to leave the others.
+                log.exception("a dead worker cannot be rescued: look at its working set", extra={"dead": worker})
         self._suspects = silent - self._suspects
 
     async def _have_lock(self) -> bool:
