@@ -185,7 +185,8 @@ async def test_worker_leaves_a_primary_that_became_a_replica(
 async def test_worker_without_jobs_that_cannot_say_goodbye_claims_no_cut_job(
     own_server: RedisServer, own_redis: Redis, start_worker: StartWorker
 ) -> None:
-    worker = start_worker("a", url=own_server.url)
+    # It stays for that second if the end of Redis met a take: what that take may have brought is looked for.
+    worker = start_worker("a", "--shutdown-seconds", "1", url=own_server.url)
     await worker.registered(own_redis)
     own_server.kill()
     worker.signal(signal.SIGTERM)

@@ -99,7 +99,7 @@ def new(  # a job's fields are its arguments
 
 
 def parse(raw: bytes) -> Payload:
-    """Read a payload.
+    """Read a payload. Integers of more than 64 bits, which our client refuses, arrive as floats.
 
     Raises:
         MalformedPayload: not JSON, not an object, or without a class name, arguments and jid of the right type.
