@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.cluster.tool.errors import ClusterError
 from tests.cluster.tool.progress import Progress
 
 CLUSTER = "demo"
+LOCK = Path(tempfile.gettempdir(), "jobworker-demo.lock")
 
 
 def main() -> int:
@@ -27,6 +30,13 @@ def main() -> int:
     command = parser.parse_args().command
     console = Console(highlight=False, soft_wrap=True)  # commands are to be copied whole
     cluster = Cluster(CLUSTER, progress=Progress())
+    # Two stories in one cluster would count each other's rows; the lock goes with the process, however it ends.
+    lock = LOCK.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        console.print("A demo is running already on this machine: wait until it has ended, or end it with Ctrl-C.")
+        return 2
     try:
         if command == "down":
             cluster.down()
