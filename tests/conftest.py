@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer
@@ -15,6 +17,10 @@ def pytest_configure() -> None:
     # looptime asks for the loop of each test, plain ones too; asked without ever having been told, asyncio makes one
     # that nobody closes, and the warning of it fails whichever test the garbage collector runs in.
     asyncio.set_event_loop(None)
+    # A gate gives the same answer twice; whoever works here explores anew at each run, and keeps what is found.
+    settings.register_profile("ci", derandomize=True)
+    if os.environ.get("CI"):
+        settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

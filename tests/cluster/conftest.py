@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -15,6 +15,8 @@ from tests.cluster.tool.errors import ClusterError
 from tests.cluster.tool.progress import Progress
 
 SECRETS_NAMESPACE = "shop-with-secrets"
+
+Measured = Callable[[str], None]
 
 _numbers = itertools.count(1)
 
@@ -54,6 +56,21 @@ def platform(cluster: Platform) -> Platform:
     Shop(cluster, SECRETS_NAMESPACE).create_namespace()
     cluster.install_operator(f"secretNamespaces={{{SECRETS_NAMESPACE}}}")
     return cluster
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Tell a figure; all of them stand at the end of the run, also when it is quiet."""
+    return lambda sentence: record_property("measured", sentence)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    figures = [value for report in reports for name, value in report.user_properties if name == "measured"]
+    if figures:
+        terminalreporter.section("measured")
+        for figure in figures:
+            terminalreporter.write_line(str(figure))
 
 
 @pytest.fixture

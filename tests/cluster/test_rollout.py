@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 import redis
 
+from tests.cluster.conftest import Measured
 from tests.cluster.effects import Effects
 from tests.cluster.invariants import Witness
 from tests.cluster.platform import OPERATOR_NAMESPACE, Manifest, Shop, pod_template
@@ -58,7 +59,7 @@ def uids(pods: list[Manifest]) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods}
 
 
-def test_no_job_notices_a_rollout(work: Work, shop_redis: redis.Redis) -> None:
+def test_no_job_notices_a_rollout(work: Work, shop_redis: redis.Redis, measured: Measured) -> None:
     before = uids(work.shop.pods())
     with Witness(work.shop, shop_redis, done=work.effects.rows_done) as witness:
         witness.count_ready_from_now()
@@ -70,7 +71,7 @@ def test_no_job_notices_a_rollout(work: Work, shop_redis: redis.Redis) -> None:
         wait_until_sync(lambda: not before & uids(work.shop.pods()), 120, "the old pods are gone")
         gone_after = time.monotonic() - began
         wait_until_sync(work.ended, 120, "all work is done")
-    print(f"ready after {ready_after:.1f} s, old pods gone after {gone_after:.1f} s; {witness.findings}")  # noqa: T201
+    measured(f"rollout: ready after {ready_after:.1f} s, old pods gone after {gone_after:.1f} s; {witness.findings}")
     assert witness.findings.errors == []
     assert witness.findings.deleted_while_holding == []
     assert len(witness.findings.deleted) == 3
@@ -99,7 +100,9 @@ def test_the_operators_sudden_death_in_the_middle_changes_nothing(work: Work, sh
     assert [work.effects.report(name) for name in REPORTS] == [(1, 1)] * len(REPORTS)
 
 
-def test_a_workers_sudden_death_repeats_at_most_what_came_after_the_last_checkpoint(work: Work) -> None:
+def test_a_workers_sudden_death_repeats_at_most_what_came_after_the_last_checkpoint(
+    work: Work, measured: Measured
+) -> None:
     busy = [pod for pod in work.shop.pods() if work.effects.held(pod["metadata"]["uid"])]
     victim = max(busy, key=lambda pod: work.effects.held(pod["metadata"]["uid"]))
     uid = victim["metadata"]["uid"]
@@ -114,10 +117,10 @@ def test_a_workers_sudden_death_repeats_at_most_what_came_after_the_last_checkpo
         return all(jid in holders and life not in holders[jid] for jid in lost)
 
     wait_until_sync(running_again, 30, "what the dead worker held runs again")
-    print(f"{len(lost)} jobs ran again {time.monotonic() - killed:.2f} s after the SIGKILL")  # noqa: T201
+    measured(f"{len(lost)} jobs ran again {time.monotonic() - killed:.2f} s after the SIGKILL of their worker")
     wait_until_sync(work.ended, 180, "all work is done")
     repeated = work.effects.rows_twice()
     bound = len(lost) * FLUSH_SECONDS * 1000 / ROW_MS
-    print(f"{repeated} rows were repeated, at most {bound:.0f} could be")  # noqa: T201
+    measured(f"{repeated} rows were repeated, at most {bound:.0f} could be")
     assert repeated <= bound
     assert all(finished >= 1 for _, finished in map(work.effects.report, REPORTS))

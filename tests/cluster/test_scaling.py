@@ -6,6 +6,7 @@ import time
 
 import redis
 
+from tests.cluster.conftest import Measured
 from tests.cluster.effects import Effects
 from tests.cluster.invariants import Witness
 from tests.cluster.platform import Shop
@@ -20,7 +21,9 @@ SCALING = {
 }
 
 
-def test_a_burst_brings_pods_and_their_end_takes_idle_ones_away(shop: Shop, shop_redis: redis.Redis) -> None:
+def test_a_burst_brings_pods_and_their_end_takes_idle_ones_away(
+    shop: Shop, shop_redis: redis.Redis, measured: Measured
+) -> None:
     effects = Effects(shop_redis)
     shop.platform.apply(shop.jobworker(replicas=1, scaling=SCALING))
     shop.wait_ready()
@@ -39,7 +42,7 @@ def test_a_burst_brings_pods_and_their_end_takes_idle_ones_away(shop: Shop, shop
         wait_until_sync(lambda: len(shop.pods()) < 5, 60, "the first pods go")
         assert effects.holders(), "the slow jobs were over before the scale-in: the test shows nothing"
         wait_until_sync(lambda: len(shop.pods()) == 1 and not effects.holders(), 120, "one pod, and the slow jobs' end")
-    print(f"decided {decided:.1f} s after the burst began; {witness.findings}")  # noqa: T201
+    measured(f"burst: decided after {decided:.1f} s; {witness.findings}")
     assert witness.findings.deleted_while_holding == []
     assert effects.mails_twice() == 0
     assert (effects.report("slow-1"), effects.report("slow-2")) == ((1, 1), (1, 1))

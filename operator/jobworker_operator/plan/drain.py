@@ -94,6 +94,11 @@ class Member:
         return self.replica and not self.pod.container_running and self.pod.waiting_reason in CANNOT_START
 
     @property
+    def over(self) -> bool:
+        """Its work is done. One that may be cut at its checkpoints still holds jobs until its deletion is confirmed."""
+        return self.state in {PodState.DELETING, PodState.LOST} or (self.state is PodState.DRAINED and self.jobs == 0)
+
+    @property
     def jobs(self) -> int:
         """Jobs that it holds, by the account that counts more."""
         return 0 if self.activity is None else max(self.activity.held, self.activity.running)
@@ -133,11 +138,8 @@ class Census:
 
     @property
     def finishing(self) -> int:
-        """Pods that were told to go and are not yet drained: what maxDraining bounds."""
-        return sum(
-            member.removal is not None and member.state not in {PodState.DRAINED, PodState.DELETING, PodState.LOST}
-            for member in self.members
-        )
+        """Pods that were told to go and still hold work: what maxDraining bounds."""
+        return sum(member.removal is not None and not member.over for member in self.members)
 
 
 def take_census(observation: Observation) -> Census:

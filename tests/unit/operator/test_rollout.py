@@ -7,6 +7,7 @@ import pytest
 
 from jobworker_operator.model.actions import Action, CreatePod, DeletePod, Plan, QuietPod, RetirePod, UnquietPod
 from jobworker_operator.model.facts import Observation, PodFacts, WorkerActivity
+from jobworker_operator.model.spec import DrainSpec
 from jobworker_operator.plan import plan
 from tests.unit.operator.promises import check
 from tests.unit.operator.situations import (
@@ -88,6 +89,14 @@ def test_no_more_than_max_draining_finish_at_the_same_time() -> None:
     spec = jobworker(rollout=rollout(3, max_draining=2))
     workers = busy_all(*OLD_PODS) | {"going": quiet(1)}
     assert moves(observe(*OLD_PODS, *news, going("going"), of=spec, workers=workers)) == ["quiet old-0"]
+
+
+def test_a_pod_that_may_be_cut_at_its_checkpoint_still_drains_until_it_is_gone() -> None:
+    """Its deletion may be refused at the last moment; then one more than maxDraining would drain."""
+    news = [pod(f"new-{number}") for number in range(3)]
+    spec = jobworker(rollout=rollout(3, max_draining=1), drain=DrainSpec("Checkpoint", 60))
+    workers = busy_all(*OLD_PODS) | {"going": quiet(1, checkpoint_age_seconds=1.0)}
+    assert moves(observe(*OLD_PODS, *news, going("going"), of=spec, workers=workers)) == ["delete going"]
 
 
 def test_one_long_job_is_not_waited_for_to_go_on_with_the_others() -> None:
