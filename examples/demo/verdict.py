@@ -43,7 +43,7 @@ class Numbers:
 
 
 PAUSE_SECONDS = 5.0  # an import spread over three pods never stands still for so long while they are replaced
-ROLLOUT_FACTOR = 1.15  # of the lower bound: pod start plus the longest time to the end of a job
+ROLLOUT_FACTOR = 1.15  # of pod start plus the longest time to the end of a job, which overlap where all goes well
 DECISION_SECONDS = 5.0
 
 
@@ -73,7 +73,7 @@ def lines(seen: Numbers) -> list[Line]:
             seen.longest_pause_seconds < PAUSE_SECONDS,
         ),
         Line(
-            "rollout against its lower bound",
+            "rollout against pod start plus longest job",
             f"{seen.rollout_seconds:.1f} s : {seen.bound_seconds:.1f} s = {ratio:.2f}",
             f"at most {ROLLOUT_FACTOR}",
             ratio <= ROLLOUT_FACTOR,

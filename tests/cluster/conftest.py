@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from tests.cluster.platform import OPERATOR_NAMESPACE, Platform, Shop
+from tests.cluster.platform import OPERATOR_NAMESPACE, REPOSITORY, Platform, Shop
 from tests.cluster.tool.cluster import Cluster
 from tests.cluster.tool.errors import ClusterError
 from tests.cluster.tool.progress import Progress
@@ -32,7 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Platform]:
     """A cluster with the project's images. JOBWORKER_KEEP_CLUSTER=1 leaves it up for the next run."""
-    name = os.environ.get("JOBWORKER_TEST_CLUSTER", "test")
+    # Of this checkout: two runs in one cluster would take it away from each other.
+    checkout = hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:6]
+    name = os.environ.get("JOBWORKER_TEST_CLUSTER", f"test-{checkout}")
     running = Cluster(name, progress=Progress())
     try:
         running.up(images=True)
