@@ -21,7 +21,7 @@ from jobworker_operator.plan.situation import Situation, shorten
 from jobworker_operator.plan.summary import since_of, summary
 
 SAMPLE_SECONDS = 10.0
-_SUMMARY_LENGTH = 1000  # the schema allows a little more, of each
+_SUMMARY_LENGTH = 120  # a column of a table; the conditions have the rest
 _DRAINING_SHOWN = 1000
 _SAMPLES = ("busyReplicas", "queues", "depth", "latencySeconds", "scaling", "sampledAt")
 
