@@ -9,6 +9,7 @@ from jobworker_operator.model.spec import Key
 
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 300.0
+TIMER_SLACK = 0.001
 
 
 class WorkQueue:
@@ -73,7 +74,8 @@ class WorkQueue:
         failures, due = self._failures.get(key, (0, 0.0))
         now = _now()
         # An event may bring a key back before its pause is over; failing again then is no further news.
-        if now >= due:
+        # A loop calls its timers up to one tick of its clock early: such a key did wait out its pause.
+        if now >= due - TIMER_SLACK:
             failures += 1
         # Jitter keeps keys that failed together, because the API server was away, from coming back together.
         pause = random.uniform(0.5, 1.0) * min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 30))
