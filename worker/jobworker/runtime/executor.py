@@ -21,7 +21,7 @@ from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.payload import Payload
 from jobworker.protocol.records import Entry, Finished, GivenBack, Number, Outcome
-from jobworker.runtime import retries
+from jobworker.runtime import failure
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.threads import Threads
 
@@ -120,7 +120,7 @@ class Executor:
         try:
             definition = self._registry.get(payload.job_class)
         except UnknownJob as error:
-            self._refused.append((entry, _failed(entry, payload, context, error, 0.0)))
+            self._refused.append((entry, failure.finished(entry, payload, context, error, 0.0)))
             return
         run = Running(entry, payload, definition, context)
         self.running[entry.number] = run
@@ -158,7 +158,7 @@ class Executor:
                 into.give_back(run.entry)
                 log.info("job goes back to the front of its queue", extra={**run.context.fields, "seconds": _age(run)})
             elif not isinstance(error, NotHeld):
-                into.end(run.entry, _failed(run.entry, run.payload, run.context, error, _age(run)))
+                into.end(run.entry, failure.finished(run.entry, run.payload, run.context, error, _age(run)))
 
     def disown(self) -> int:
         """Redis gave all jobs to somebody else: stop what can be stopped, let no result out. How many there were."""
@@ -237,42 +237,6 @@ class Executor:
     def _end(self, run: Running, error: BaseException | None) -> None:
         self._ended.append((run, error))
         self._state.wake.set()
-
-
-def _failed(entry: Entry, payload: Payload, context: Context, error: BaseException, seconds: float) -> Finished:
-    try:
-        return _judged(entry, payload, context, error, seconds)
-    except Exception:  # the border to foreign bytes: one payload must not end a worker, nor the next one after it
-        log.exception(
-            "job failed, and its payload cannot be written back: it is in the dead set as it came",
-            extra={**context.fields, "error": f"{type(error).__name__}: {payloads.error_message(error)}"},
-        )
-        return Finished(entry.number, Outcome.DEAD, time.time(), entry.payload)
-
-
-def _judged(entry: Entry, payload: Payload, context: Context, error: BaseException, seconds: float) -> Finished:
-    verdict = retries.decide(payload, error, time.time())
-    fields: dict[str, Any] = {
-        **context.fields,
-        "attempt": context.attempt,
-        "seconds": seconds,
-        "error": f"{type(error).__name__}: {payloads.error_message(error)}",
-    }
-    # The way to an unknown class is known; a traceback through this package would tell nobody anything.
-    trace = None if isinstance(error, UnknownJob) else error
-    match verdict.outcome:
-        case Outcome.RETRY:
-            log.warning("job failed, will be retried", extra={**fields, "in": verdict.delay_seconds}, exc_info=trace)
-        case Outcome.DEAD:
-            log.error("job failed for the last time: it is in the dead set", extra=fields, exc_info=trace)
-        case Outcome.FAILED:
-            log.error("job failed, and its options say that it is not kept", extra=fields, exc_info=trace)
-        case Outcome.OK:
-            raise AssertionError("a job that raised is never ok")
-        case _:
-            assert_never(verdict.outcome)
-    body = b"" if verdict.outcome is Outcome.FAILED else verdict.payload.to_json()
-    return Finished(entry.number, verdict.outcome, verdict.score, body)
 
 
 def _age(run: Running) -> float:
