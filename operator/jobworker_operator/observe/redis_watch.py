@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
+from jobworker.protocol.cancellation import end
 from jobworker_operator.adapters.connections import without_password
 from jobworker_operator.adapters.native import NativeAdapter
 from jobworker_operator.adapters.port import Ask, WorkerAdapter
 from jobworker_operator.model.facts import RedisFacts, Unreadable
 from jobworker_operator.model.spec import Key
 from jobworker_operator.observe.addresses import Home
-from jobworker_operator.observe.tasks import end
 
 log = logging.getLogger(__name__)
 

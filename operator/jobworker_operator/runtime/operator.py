@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
+from jobworker.protocol.cancellation import end
 from jobworker_operator.act.actor import Actor
 from jobworker_operator.act.budget import WriteBudget
 from jobworker_operator.act.closing import Closing
@@ -29,7 +30,6 @@ from jobworker_operator.observe.activity import ActivityObserver
 from jobworker_operator.observe.addresses import Addresses
 from jobworker_operator.observe.jobworkers import JobWorkerStore
 from jobworker_operator.observe.pods import PodStore
-from jobworker_operator.observe.tasks import end
 from jobworker_operator.runtime.health import Canary, HealthServer, measure_lag
 from jobworker_operator.runtime.jobworker_events import watch_jobworkers
 from jobworker_operator.runtime.metrics import Metrics, StateCollector

@@ -8,9 +8,9 @@ import logging
 import random
 import time
 
+from jobworker.protocol.cancellation import end
 from jobworker_operator.kube.errors import KubeError
 from jobworker_operator.model.spec import Key
-from jobworker_operator.observe.tasks import end
 from jobworker_operator.runtime.health import Canary
 from jobworker_operator.runtime.logs import current_key, current_reconcile
 from jobworker_operator.runtime.metrics import Metrics

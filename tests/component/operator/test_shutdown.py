@@ -9,11 +9,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from jobworker.protocol.cancellation import end
 from jobworker_operator.adapters.port import Ask
 from jobworker_operator.model.spec import Key, RedisSpec
 from jobworker_operator.observe.addresses import Home
 from jobworker_operator.observe.redis_watch import RedisWatch
-from jobworker_operator.observe.tasks import end
 
 
 class Swallowing:
@@ -62,7 +62,7 @@ async def test_a_watch_ends_though_its_client_swallows_the_cancellation() -> Non
     watch.asks[Key("shop", "mailers"), Home("shop", RedisSpec(url="redis://redis"))] = Ask("shop/mailers", ())
     watch.start()
     await client.asked.wait()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):  # it never ends otherwise
         await watch.close()
     assert client.closed
 
@@ -79,7 +79,7 @@ async def test_a_task_that_cannot_be_ended_is_named_and_left(caplog: pytest.LogC
 
     task = asyncio.create_task(stubborn(), name="the stubborn one")
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await end([task])
     assert "the stubborn one" in caplog.text
     let_go.set()

@@ -11,6 +11,7 @@ from typing import Any, Self
 from redis.asyncio import Redis
 
 from jobworker import App, Client
+from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import WorkerId
 from jobworker.runtime.executor import Executor
@@ -20,7 +21,6 @@ from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
-from jobworker.runtime.tasks import end
 
 
 @dataclass

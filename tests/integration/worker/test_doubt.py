@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from typing_extensions import override
 
 from jobworker import App, Client
+from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Taken, WorkerId
 from jobworker.protocol.scripts import WorkerScripts
@@ -21,7 +22,6 @@ from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
-from jobworker.runtime.tasks import end
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.redis

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 
 from jobworker import App
 from jobworker.client.connection import connect, connect_sync
+from jobworker.protocol.cancellation import end
 from jobworker.runtime import heartbeat as heartbeats
 from jobworker.runtime.heartbeat import Heartbeat
 from jobworker.runtime.link import Link
-from jobworker.runtime.tasks import end
 from tests.integration.worker.conftest import KEYS
 from tests.integration.worker.rig import Rig
 from tests.redis_server import RedisServer

@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 from jobworker.app import App
 from jobworker.client.connection import connect, without_password
 from jobworker.errors import StaleEpoch
+from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
 from jobworker.runtime.executor import Executor
 from jobworker.runtime.fetch import Fetch
@@ -27,7 +28,6 @@ from jobworker.runtime.rescue import Watch
 from jobworker.runtime.scheduler import promote_forever
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
-from jobworker.runtime.tasks import end
 
 log = logging.getLogger("jobworker.worker")
 

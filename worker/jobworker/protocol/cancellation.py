@@ -1,7 +1,7 @@
-"""Ends tasks that talk to Redis.
+"""Ends tasks that talk to Redis, for worker and operator alike.
 
 One cancellation is not enough: redis-py 8.1 turns one that arrives while it reads an answer into a ConnectionError,
-which a loop that waits outages out survives.
+which a loop that waits outages out survives. It belongs to how Redis is talked to, so it lives beside the protocol.
 """
 
 from __future__ import annotations
@@ -27,4 +27,4 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         _, pending = await asyncio.wait(pending, timeout=_SECONDS)
     if pending:
         names = ", ".join(sorted(task.get_name() for task in pending))
-        log.error("Did not end when they were cancelled, and are left: %s; please report this", names)
+        log.error("did not end when they were cancelled, and are left: %s; please report this", names)
