@@ -32,6 +32,11 @@ class Keys:
         return f"{self.prefix}paused"
 
     @property
+    def paused_until(self) -> str:
+        """Ours: ZSET queue → time by Redis' clock in ms at which its pause ends by itself."""
+        return f"{self.prefix}jw:paused-until"
+
+    @property
     def schedule(self) -> str:
         """ZSET payload → due time in epoch seconds."""
         return f"{self.prefix}schedule"
@@ -53,6 +58,15 @@ class Keys:
     def iteration(self, jid: str) -> str:
         """HASH with Sidekiq's iteration state of a job: ``ex``, ``c``, ``rt``, ``cancelled``."""
         return f"{self.prefix}it-{jid}"
+
+    @property
+    def processes(self) -> str:
+        """SET of the identities (``hostname:pid:nonce``) of Sidekiq's processes and of our workers'."""
+        return f"{self.prefix}processes"
+
+    def process(self, identity: str) -> str:
+        """HASH with the record of a process: ``info``, ``busy``, ``beat``, ``quiet``, ``rss``, ``rtt_us``."""
+        return f"{self.prefix}{identity}"
 
     # ── ours: workers ──────────────────────────────────────────────────────────
     @property

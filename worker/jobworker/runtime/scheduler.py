@@ -1,4 +1,7 @@
-"""Moves due jobs of the schedule and the retry set to their queues. Every worker does, quiet ones too."""
+"""Moves due jobs of the schedule and the retry set to their queues, and ends pauses of queues whose time is over.
+
+Every worker does, quiet ones too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from redis.asyncio import Redis
 from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.pausing import lift_pauses
 from jobworker.protocol.payload import Payload
 from jobworker.protocol.scripts import PROMOTE
 from jobworker.runtime.link import AWAY, Link
@@ -31,6 +35,7 @@ async def promote_forever(redis: Redis, keys: Keys, link: Link) -> None:
             for due_set in (keys.retry, keys.schedule):
                 while await promote_due(redis, keys, due_set, time.time()) == _AT_ONCE:
                     continue
+            await lift_pauses(redis, keys, time.time())
         except AWAY as error:
             link.lost(error)
         await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.5, 1.5))

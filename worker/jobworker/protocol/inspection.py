@@ -1,0 +1,231 @@
+"""What a person wants to see of a whole application: its queues, its workers and what they run, its counters.
+
+Reads only. A number of network crossings that does not grow with the number of queues, workers or jobs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import orjson
+from redis.asyncio import Redis
+
+from jobworker.errors import MalformedPayload
+from jobworker.protocol.job_sets import Found
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.reading import activities, queue_depths
+from jobworker.protocol.records import Activity, Entry, QueueDepth, WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that a worker holds; ``taken_at`` in epoch seconds of Redis' clock."""
+
+    worker: WorkerId
+    queue: str
+    taken_at: float
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """A worker as it described itself, what Redis sees of it, and the jobs that it holds, the oldest first."""
+
+    activity: Activity
+    fleet: str
+    pod: str
+    hostname: str
+    pid: int | None
+    version: str
+    queues: tuple[str, ...]
+    started_at: float | None
+    rss_kb: int | None
+    stopping: bool
+    jobs: tuple[RunningJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReport:
+    """A queue, the jobs of it that run now, and the live workers that take it.
+
+    ``paused_until`` is in epoch seconds of Redis' clock; None where the queue is not paused, or paused for good.
+    ``workers`` counts our own; ``sidekiq`` says that a Sidekiq process of Ruby takes it as well.
+    """
+
+    depth: QueueDepth
+    paused_until: float | None
+    running: int
+    workers: int
+    sidekiq: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Sidekiq's counters of a UTC day, written YYYY-MM-DD. ``processed`` counts failures too."""
+
+    date: str
+    processed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters of all time and of the last days, today first, and the sizes of everything that waits."""
+
+    processed: int
+    failed: int
+    days: tuple[Day, ...]
+    enqueued: int
+    running: int
+    scheduled: int
+    retry: int
+    dead: int
+    queues: int
+    workers: int
+    oldest_seconds: float
+
+
+async def worker_reports(redis: Redis, keys: Keys) -> tuple[WorkerReport, ...]:
+    """All workers that are registered, dead ones that nobody has rescued yet included."""
+    members = await cast("Awaitable[set[bytes]]", redis.smembers(keys.workers))
+    workers = sorted(WorkerId(member.decode()) for member in members)
+    if not workers:
+        return ()
+    async with redis.pipeline(transaction=False) as pipe:
+        for worker in workers:
+            _ = pipe.hgetall(keys.record(worker)), pipe.hgetall(keys.working(worker))
+        answers = await pipe.execute()
+    seen = await activities(redis, keys, workers)
+    return tuple(
+        _worker(activity, record, working)
+        for activity, record, working in zip(seen, answers[::2], answers[1::2], strict=True)
+    )
+
+
+async def queue_reports(
+    redis: Redis, keys: Keys, workers: Sequence[WorkerReport] | None = None
+) -> tuple[QueueReport, ...]:
+    """All queues that ever had a job, are paused, or that a live worker takes, by name."""
+    if workers is None:
+        workers = await worker_reports(redis, keys)
+    async with redis.pipeline(transaction=False) as pipe:
+        _ = (
+            pipe.smembers(keys.queues),
+            pipe.smembers(keys.paused),
+            pipe.zrange(keys.paused_until, 0, -1, withscores=True),
+        )
+        known, paused, until = await pipe.execute()
+    ends = {queue.decode(): float(ms) / 1000 for queue, ms in until}
+    sidekiq = await sidekiq_queues(redis, keys, workers)
+    live = [worker for worker in workers if worker.activity.alive]
+    names = {name.decode() for name in known | paused}
+    names |= sidekiq | {queue for worker in live for queue in worker.queues}
+    depths = await queue_depths(redis, keys, sorted(names))
+    held = [job.queue for worker in workers for job in worker.jobs]
+    return tuple(
+        QueueReport(
+            depth=depth,
+            paused_until=ends.get(depth.name) if depth.paused else None,
+            running=held.count(depth.name),
+            workers=sum(depth.name in worker.queues for worker in live),
+            sidekiq=depth.name in sidekiq,
+        )
+        for depth in depths
+    )
+
+
+async def sidekiq_queues(redis: Redis, keys: Keys, workers: Sequence[WorkerReport]) -> frozenset[str]:
+    """The queues that processes of a real Sidekiq take, where some share this Redis.
+
+    ``workers`` are ours, which show themselves among Sidekiq's processes too and are passed over here.
+    """
+    ours = {(worker.hostname, worker.pid) for worker in workers}
+    members = await cast("Awaitable[set[bytes]]", redis.smembers(keys.processes))
+    if not members:
+        return frozenset()
+    async with redis.pipeline(transaction=False) as pipe:
+        for process in members:
+            _ = pipe.hget(keys.process(process.decode()), "info")
+        infos = await pipe.execute()
+    names: set[str] = set()
+    for info in infos:
+        try:
+            described = orjson.loads(info or b"{}")
+        except orjson.JSONDecodeError:
+            continue  # whoever wrote it is no Sidekiq
+        if not isinstance(described, dict) or (described.get("hostname"), described.get("pid")) in ours:
+            continue
+        names.update(queue for queue in described.get("queues") or () if isinstance(queue, str))
+    return frozenset(names)
+
+
+async def stats(redis: Redis, keys: Keys, days: int = 1) -> Stats:
+    """Counters and sizes; ``days`` of history, today (UTC) included."""
+    today = datetime.now(UTC).date()
+    dates = [str(today - timedelta(days=back)) for back in range(days)]
+    async with redis.pipeline(transaction=False) as pipe:
+        _ = (
+            pipe.mget([keys.stat(name, date) for date in ["", *dates] for name in ("processed", "failed")]),
+            *(pipe.zcard(key) for key in (keys.schedule, keys.retry, keys.dead)),
+        )
+        counters, scheduled, retry, dead = await pipe.execute()
+    numbers = [int(counter or 0) for counter in counters]
+    workers = await worker_reports(redis, keys)
+    queues = await queue_reports(redis, keys, workers)
+    return Stats(
+        processed=numbers[0],
+        failed=numbers[1],
+        days=tuple(map(Day, dates, numbers[2::2], numbers[3::2])),
+        enqueued=sum(queue.depth.depth for queue in queues),
+        running=sum(len(worker.jobs) for worker in workers),
+        scheduled=int(scheduled),
+        retry=int(retry),
+        dead=int(dead),
+        queues=len(queues),
+        workers=sum(worker.activity.alive for worker in workers),
+        oldest_seconds=max((queue.depth.latency_seconds for queue in queues), default=0.0),
+    )
+
+
+async def clear_queue(redis: Redis, keys: Keys, queue: str) -> int:
+    """Drop all jobs that wait in a queue, and the queue from the list of queues. How many were dropped.
+
+    A queue that is paused stays so.
+    """
+    async with redis.pipeline(transaction=True) as pipe:
+        _ = pipe.llen(keys.queue(queue)), pipe.unlink(keys.queue(queue)), pipe.srem(keys.queues, queue)
+        answers = await pipe.execute()
+    return int(answers[0])
+
+
+def _worker(activity: Activity, record: Mapping[bytes, bytes], working: Mapping[bytes, bytes]) -> WorkerReport:
+    def text(field: str) -> str:
+        return record.get(field.encode(), b"").decode("utf-8", "replace")
+
+    started_at, pid, rss = text("started_at"), text("pid"), text("rss_kb")
+    jobs = [_running(activity.worker, number, value) for number, value in working.items()]
+    return WorkerReport(
+        activity=activity,
+        fleet=text("fleet"),
+        pod=text("pod"),
+        hostname=text("hostname"),
+        pid=int(pid) if pid else None,
+        version=text("version"),
+        queues=tuple(part.partition(",")[0] for part in text("queues").split()),
+        started_at=float(started_at) if started_at else None,
+        rss_kb=int(rss) if rss else None,
+        stopping=text("stopping") == "1",
+        jobs=tuple(sorted(jobs, key=lambda job: job.taken_at)),
+    )
+
+
+def _running(worker: WorkerId, number: bytes, value: bytes) -> RunningJob:
+    try:
+        entry = Entry.parse(number, value)
+    except MalformedPayload as error:
+        return RunningJob(worker, "", time.time(), Found(value, None, str(error)))
+    return RunningJob(worker, entry.queue, entry.taken_ms / 1000, Found.read(entry.payload))
