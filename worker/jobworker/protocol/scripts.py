@@ -68,6 +68,11 @@ CONFIRM_DRAINED, RESCUE, ACTIVITY = Script("confirm_drained"), Script("rescue"),
 ENQUEUE, PROMOTE = Script("enqueue"), Script("promote")
 
 
+def enqueue_keys(keys: Keys, queue: str) -> list[str]:
+    """The keys of `ENQUEUE`, for producers that pack the call themselves; its arguments are queue and payloads."""
+    return [keys.queues, keys.queue(queue), keys.wake(queue)]
+
+
 class WorkerScripts:
     """What one life of one worker may do. Every method but `register` raises StaleEpoch when that life has ended."""
 
@@ -218,8 +223,7 @@ class FleetScripts:
 
     async def enqueue(self, queue: str, payloads: Sequence[bytes]) -> int:
         """Push payloads of one queue. Returns the queue's depth after it."""
-        keys = [self.keys.queues, self.keys.queue(queue), self.keys.wake(queue)]
-        return int(await ENQUEUE(self.redis, keys, [queue, *payloads]))
+        return int(await ENQUEUE(self.redis, enqueue_keys(self.keys, queue), [queue, *payloads]))
 
     async def held(self, worker: WorkerId) -> tuple[Entry, ...]:
         """What the worker holds, the oldest first."""
