@@ -15,18 +15,26 @@ from jobworker.errors import (
 from jobworker.iteration.enumerators import csv_rows, list_items
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
+from jobworker.jobs.definition import DISCARD, KILL
+from jobworker.protocol.deaths import DeadJob, DeadSet
+from jobworker.protocol.payload import Payload
 
 __all__ = [
+    "DISCARD",
+    "KILL",
     "App",
     "ArgumentsNotJSON",
     "Client",
     "ConfigurationError",
     "Context",
+    "DeadJob",
+    "DeadSet",
     "IteratingJob",
     "Job",
     "JobworkerError",
     "MalformedPayload",
     "NotHeld",
+    "Payload",
     "StaleEpoch",
     "SyncClient",
     "UnknownJob",

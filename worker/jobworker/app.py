@@ -11,7 +11,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from jobworker.client.asynchronous import Client
 from jobworker.client.connection import DEFAULT_URL
@@ -19,13 +19,15 @@ from jobworker.client.synchronous import SyncClient
 from jobworker.errors import ConfigurationError
 from jobworker.iteration.job import IteratingJob, register
 from jobworker.jobs import definition
-from jobworker.jobs.definition import Definition, Options
+from jobworker.jobs.definition import DeathHandler, Definition, JobOptions, Options
 from jobworker.jobs.registry import Registry
+from jobworker.protocol.deaths import DeadSet
 from jobworker.protocol.payload import JobId
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound=type[IteratingJob])
+H = TypeVar("H", bound=DeathHandler)
 
 
 class Enqueueable(Generic[P]):
@@ -84,7 +86,8 @@ class Enqueueable(Generic[P]):
 
     def _options(self) -> dict[str, Any]:
         defined = self.definition
-        return {"queue": defined.queue, "retry": defined.retry, "signature": defined.signature}
+        options = defined.options
+        return {"queue": options.queue, "retry": options.retry, "signature": defined.signature, **options.fields}
 
 
 class Job(Enqueueable[P], Generic[P, R]):
@@ -116,10 +119,21 @@ class App:
 
     ``redis_url`` is by default JOBWORKER_REDIS_URL, else redis://127.0.0.1:6379/0; ``key_prefix`` is by default
     JOBWORKER_KEY_PREFIX, else empty. `jobworker run` lets its flags and these variables win over the arguments.
+    ``dead_set`` bounds the set of jobs that failed for good. ``poison_after`` deaths of workers of no known cause a job
+    goes there too, unless its own option says otherwise: by default 3, 0 for never.
     """
 
-    def __init__(self, redis_url: str | None = None, *, key_prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        key_prefix: str | None = None,
+        dead_set: DeadSet = DeadSet(),  # noqa: B008  # frozen
+        poison_after: int | None = None,
+    ) -> None:
         self.jobs = Registry()
+        self.dead_set = dead_set
+        self.poison_after = poison_after
         self._redis_url = redis_url
         self._key_prefix = key_prefix
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = weakref.WeakKeyDictionary()
@@ -177,29 +191,42 @@ class App:
     def job(self, target: Callable[P, R]) -> Job[P, R]: ...
 
     @overload
-    def job(self, *, queue: str = ..., retry: bool | int = ..., name: str | None = ...) -> JobDecorator: ...
+    def job(self, *, name: str | None = ..., **options: Unpack[JobOptions]) -> JobDecorator: ...
 
-    def job(
-        self,
-        target: Any = None,
-        *,
-        queue: str = "default",
-        retry: bool | int = True,
-        name: str | None = None,
-    ) -> Any:
+    def job(self, target: Any = None, *, name: str | None = None, **options: Unpack[JobOptions]) -> Any:
         """Make a job of a function or of a subclass of `IteratingJob`, with or without options.
 
-        ``retry`` is True (25 tries), False (none, the failure is only counted and logged) or a number of tries.
-        ``name`` is what payloads carry; by default the function's or class's own. A function becomes a `Job`, which
-        can be called and enqueued; a class stays what it is, and its class methods enqueue it.
+        ``name`` is what payloads carry; by default the function's or class's own. The options are those of
+        `JobOptions`. A function becomes a `Job`, which can be called and enqueued; a class stays what it is, and its
+        class methods enqueue it.
 
         Raises:
             ConfigurationError: two jobs of one name, a class that is registered already, an option out of range, a
                 parameter that a list cannot fill.
         """
+        if self.poison_after is not None and options.get("poison_after") is None:
+            options["poison_after"] = self.poison_after
+        chosen = Options(**options)
         if target is None:
-            return lambda found: self._define(found, name, Options(queue, retry))
-        return self._define(target, name, Options(queue, retry))
+            return lambda found: self._define(found, name, chosen)
+        return self._define(target, name, chosen)
+
+    @overload
+    def on_death(self, handler: H) -> H: ...
+
+    @overload
+    def on_death(self) -> Callable[[H], H]: ...
+
+    def on_death(self, handler: Any = None) -> Any:
+        """Call a function with each `DeadJob`: one that failed for good or was taken for poison.
+
+        Async functions run on the worker's event loop, plain ones in a thread. Called at least once, by a worker that
+        knows the job, after the job has reached the dead set; what a handler raises is logged and harms nobody.
+        """
+        if handler is None:
+            return self.on_death
+        self.jobs.death_handlers.append(handler)
+        return handler
 
     def _define(self, target: Any, name: str | None, options: Options) -> Any:
         if inspect.isclass(target):

@@ -51,6 +51,10 @@ def test_unknown_job_is_told_with_the_known_ones(app: App) -> None:
 def keyword_only(*, name: str) -> None: ...
 
 
+async def async_rule(*_: object) -> int:
+    return 1
+
+
 def generator() -> Any:
     yield 1
 
@@ -74,6 +78,14 @@ class NoEach(IteratingJob):
         pytest.param(generator, {}, "use IteratingJob", id="generator"),
         pytest.param(lambda: None, {"queue": "a b"}, "no queue name", id="queue"),
         pytest.param(lambda: None, {"retry": -1}, "retry is -1", id="retry"),
+        pytest.param(lambda: None, {"retry": 3, "retry_for": 60}, "both given", id="two kinds of retry"),
+        pytest.param(lambda: None, {"retry_for": 0}, "retry_for is 0", id="retry_for"),
+        pytest.param(lambda: None, {"retry_queue": "a,b"}, "no queue name", id="retry_queue"),
+        pytest.param(lambda: None, {"retry_in": async_rule}, "retry_in is async", id="async retry_in"),
+        pytest.param(lambda: None, {"discard_on": "ValueError"}, "discard_on is 'ValueError'", id="discard_on"),
+        pytest.param(lambda: None, {"kill_on": (ValueError, 3)}, "a class of errors", id="kill_on"),
+        pytest.param(lambda: None, {"poison_after": -1}, "poison_after is -1", id="poison_after"),
+        pytest.param(lambda: None, {"backtrace": -1}, "backtrace is -1", id="backtrace"),
         pytest.param(dict, {}, "no IteratingJob", id="other class"),
         pytest.param(NoCursor, {}, "must take `cursor`", id="no cursor"),
         pytest.param(NoEach, {}, "does not define each_iteration", id="no each_iteration"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, TypedDict
 
 from jobworker.errors import ConfigurationError
+from jobworker.protocol.deaths import POISON_AFTER, DeadJob
+from jobworker.protocol.payload import Payload
 
 MAX_RETRIES = 25  # tries that `retry=True` stands for; Sidekiq's default
+_RETRY_FOR_LONGEST = 1_000_000_000  # seconds; Sidekiq's own bound
 
 
 class Kind(Enum):
@@ -21,12 +25,82 @@ class Kind(Enum):
     ITERATING = "iterating"
 
 
+class Instead(Enum):
+    """What `retry_in` may answer instead of a time."""
+
+    KILL = "kill"
+    """No further try: into the dead set."""
+    DISCARD = "discard"
+    """No further try, and kept nowhere."""
+
+
+KILL, DISCARD = Instead.KILL, Instead.DISCARD
+
+Errors = type[BaseException] | tuple[type[BaseException], ...]
+RetryIn = Callable[[int, BaseException, Payload], "float | timedelta | Instead | None"]
+DeathHandler = Callable[[DeadJob], Any]
+
+
+class JobOptions(TypedDict, total=False):
+    """Options of ``@app.job(…)``; all but the callbacks and error classes travel in the payload as Sidekiq's do.
+
+    ``retry`` is True (25 tries), False (none: the failure is counted and logged, the job kept nowhere) or a number of
+    tries, after which the job goes to the dead set. ``retry_for`` (seconds or timedelta) sets a time since the first
+    failure in place of a number. ``retry_queue`` is where further tries go.
+
+    ``retry_in(count, error, job)`` answers in how many seconds (or a timedelta) the next try is due, `KILL`, `DISCARD`,
+    or None for Sidekiq's curve; ``count`` is 0 after the first failure. It is plain, quick code. Sidekiq's jitter is
+    added to what it says. ``discard_on`` and ``kill_on`` are error classes after which there is no further try.
+
+    ``dead`` False: not kept in the dead set. ``backtrace`` True, or a number of lines, which the payload keeps.
+    ``retries_exhausted(dead)`` is called once the job has failed for good, async or plain (in a thread).
+    ``poison_after`` deaths of workers of no known cause, the job goes to the dead set; 0 for never, None for the app's.
+    """
+
+    queue: str
+    retry: bool | int
+    retry_for: float | timedelta | None
+    retry_in: RetryIn | None
+    retry_queue: str | None
+    discard_on: Errors
+    kill_on: Errors
+    dead: bool
+    backtrace: bool | int
+    retries_exhausted: DeathHandler | None
+    poison_after: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``@app.job(…)`` was given: ``retry`` is True (25 tries), False (none) or a number of tries."""
+    """What ``@app.job(…)`` was given: see `JobOptions`."""
 
     queue: str = "default"
     retry: bool | int = True
+    retry_for: float | timedelta | None = None
+    retry_in: RetryIn | None = None
+    retry_queue: str | None = None
+    discard_on: Errors = ()
+    kill_on: Errors = ()
+    dead: bool = True
+    backtrace: bool | int = False
+    retries_exhausted: DeathHandler | None = None
+    poison_after: int | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What payloads carry of them beside queue and retry: only what differs from the default."""
+        fields: dict[str, Any] = {}
+        if self.retry_for is not None:
+            fields["retry_for"] = _whole_seconds(self.retry_for)
+        if self.retry_queue is not None:
+            fields["retry_queue"] = self.retry_queue
+        if not self.dead:
+            fields["dead"] = False
+        if self.backtrace:
+            fields["backtrace"] = self.backtrace
+        if self.poison_after is not None:
+            fields[POISON_AFTER] = self.poison_after
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +111,17 @@ class Definition:
     kind: Kind
     target: Callable[..., Any]
     signature: inspect.Signature
-    queue: str = "default"
-    retry: bool | int = True
+    options: Options = Options()
+
+    @property
+    def queue(self) -> str:
+        """Where it is enqueued."""
+        return self.options.queue
+
+    @property
+    def retry(self) -> bool | int:
+        """How often it is tried again."""
+        return self.options.retry
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The arguments as the list that travels: keywords take their places, defaults in front of them too.
@@ -65,7 +148,7 @@ def of_function(function: Callable[..., Any], name: str, options: Options) -> De
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigurationError(f"job {name} is a generator, which a worker would never run; use IteratingJob")
     signature = inspect.signature(function)
-    return _checked(Definition(name, kind, function, signature, options.queue, options.retry))
+    return _checked(Definition(name, kind, function, signature, options))
 
 
 def of_class(target: type[Any], name: str, options: Options) -> Definition:
@@ -88,7 +171,7 @@ def of_class(target: type[Any], name: str, options: Options) -> Definition:
         raise ConfigurationError(f"job {name}: build_enumerator must take `cursor`, where it shall begin")
     kept = [p for place, p in enumerate(parameters) if place > 1 or p.kind is inspect.Parameter.VAR_POSITIONAL]
     signature = each.replace(parameters=kept)
-    return _checked(Definition(name, Kind.ITERATING, target, signature, options.queue, options.retry))
+    return _checked(Definition(name, Kind.ITERATING, target, signature, options))
 
 
 def _checked(definition: Definition) -> Definition:
@@ -98,8 +181,33 @@ def _checked(definition: Definition) -> Definition:
                 f"job {definition.name}: the parameter {parameter.name} can only be given by keyword, but a payload "
                 "carries a list of arguments; make it an ordinary parameter"
             )
-    if not definition.queue or any(letter.isspace() or letter == "," for letter in definition.queue):
-        raise ConfigurationError(f"job {definition.name}: {definition.queue!r} is no queue name")
-    if not isinstance(definition.retry, bool) and definition.retry < 0:
-        raise ConfigurationError(f"job {definition.name}: retry is {definition.retry}; it is True, False or a number")
+    _check_options(definition.name, definition.options)
     return definition
+
+
+def _check_options(name: str, options: Options) -> None:
+    for queue in (options.queue, options.retry_queue):
+        if queue is not None and (not queue or any(letter.isspace() or letter == "," for letter in queue)):
+            raise ConfigurationError(f"job {name}: {queue!r} is no queue name")
+    for option, number, meaning in (
+        ("retry", options.retry, "True, False or a number of tries"),
+        ("backtrace", options.backtrace, "True, False or a number of lines"),
+        ("poison_after", options.poison_after or 0, "a number of deaths, or 0 for never"),
+    ):
+        if number < 0:
+            raise ConfigurationError(f"job {name}: {option} is {number}; it is {meaning}")
+    if options.retry_for is not None:
+        if options.retry is not True:
+            raise ConfigurationError(f"job {name}: retry and retry_for are both given; keep one of them")
+        if not 0 < _whole_seconds(options.retry_for) < _RETRY_FOR_LONGEST:
+            raise ConfigurationError(f"job {name}: retry_for is {options.retry_for}; it is a second to 30 years")
+    for option, errors in (("discard_on", options.discard_on), ("kill_on", options.kill_on)):
+        classes: tuple[object, ...] = errors if isinstance(errors, tuple) else (errors,)
+        if not all(isinstance(found, type) and issubclass(found, BaseException) for found in classes):
+            raise ConfigurationError(f"job {name}: {option} is {errors!r}; it is a class of errors or a tuple of them")
+    if inspect.iscoroutinefunction(options.retry_in):
+        raise ConfigurationError(f"job {name}: retry_in is async; it must be a plain function of count, error and job")
+
+
+def _whole_seconds(value: float | timedelta) -> int:
+    return round(value.total_seconds() if isinstance(value, timedelta) else value)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobworker.errors import ConfigurationError, UnknownJob
-from jobworker.jobs.definition import Definition
+from jobworker.jobs.definition import DeathHandler, Definition
 
 _SHOWN = 20  # names in a message
 
 
 class Registry:
-    """Names to definitions; a name is given once."""
+    """Names to definitions; a name is given once. ``death_handlers`` are for all of them."""
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
+        self.death_handlers: list[DeathHandler] = []
 
     def add(self, definition: Definition) -> None:
         """Take it in.
@@ -40,6 +41,10 @@ class Registry:
             return self._definitions[name]
         except KeyError:
             raise UnknownJob(f"no job is named {name}; this application defines {self._names()}") from None
+
+    def find(self, name: str) -> Definition | None:
+        """The job of that name, if there is one."""
+        return self._definitions.get(name)
 
     def __iter__(self) -> Iterator[Definition]:
         return iter(sorted(self._definitions.values(), key=lambda definition: definition.name))
