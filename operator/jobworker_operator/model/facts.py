@@ -23,6 +23,19 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """How a container's last life ended, and it has to live again: the worker's, or an init container's before it.
+
+    ``how`` is the kubelet's account ("Error, exit code 1"), ``words`` the last line that the container itself said,
+    empty if the kubelet kept none.
+    """
+
+    container: str
+    how: str
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PodFacts:
     """A pod, trimmed to what decisions need. Times are epoch seconds of the API server's clock.
 
@@ -32,7 +45,8 @@ class PodFacts:
     the worker's, or an init container before it. ``unready_since`` is when the Ready condition last became False.
     ``disrupted``: the cluster ended it (evicted, preempted, its node shut down). ``redis`` is the address that the pod
     was made with, which may be older than the spec's; None where it cannot be told. ``container_ended`` is how the
-    worker container's last life ended, in words; empty if it had none before.
+    worker container's last life ended, in words; empty if it had none before. ``crash`` is the same of whichever
+    container keeps the pod from its work. ``others_running``: a container beside the worker's runs.
     """
 
     uid: str
@@ -62,6 +76,8 @@ class PodFacts:
     disrupted: bool = False
     redis: RedisSpec | None = None
     container_ended: str = ""
+    crash: Crash | None = None
+    others_running: bool = False
 
     @property
     def never_ran(self) -> bool:

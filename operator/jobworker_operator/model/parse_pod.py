@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
-from jobworker_operator.model.facts import PodFacts, Removal, RemovalReason
+from jobworker_operator.model.facts import Crash, PodFacts, Removal, RemovalReason
 from jobworker_operator.model.names import REMOVAL_ANNOTATION, REVISION_LABEL
 from jobworker_operator.model.parse_spec import worker_container_index
 from jobworker_operator.model.spec import RedisSpec, SecretKey
 from jobworker_operator.model.times import from_rfc3339, to_rfc3339
 
+_WORDS_LENGTH = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d[T ][\d:.,]+Z?\s+(?:[A-Z]+\s+)?")
 _REASONS: tuple[RemovalReason, ...] = get_args(RemovalReason)
 
 
@@ -55,7 +60,9 @@ def parse_pod(obj: Mapping[str, Any]) -> PodFacts:
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True"
         or status.get("reason") in {"Evicted", "Preempting", "NodeShutdown", "Shutdown", "NodeLost", "Terminated"},
         redis=_redis(container.get("env") or ()),
-        container_ended=_how_it_ended(state),
+        container_ended=_how(_end(state)),
+        crash=_crash(status, state),
+        others_running=_others_running(status, container.get("name")),
     )
 
 
@@ -92,10 +99,42 @@ def _ever_started(state: Mapping[str, Any]) -> bool:
     return any(part in moment for moment in (present, last) for part in ("running", "terminated"))
 
 
-def _how_it_ended(state: Mapping[str, Any]) -> str:
+def _end(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How the container's last life ended; None if it lives its first one."""
     ends = ((state.get(moment) or {}).get("terminated") for moment in ("state", "lastState"))
-    end = next((end for end in ends if end), None)
+    return next((end for end in ends if end is not None), None)
+
+
+def _how(end: Mapping[str, Any] | None) -> str:
     return "" if end is None else f"{end.get('reason') or 'Error'}, exit code {end.get('exitCode', 'unknown')}"
+
+
+def _crash(status: Mapping[str, Any], worker: Mapping[str, Any]) -> Crash | None:
+    """The first container that has ended and shall live. One that is ready did its work, or is at it."""
+    for container in [*(status.get("initContainerStatuses") or ()), worker]:
+        end = _end(container)
+        if end is not None and not container.get("ready"):
+            return Crash(str(container.get("name") or ""), _how(end), last_words(end.get("message")))
+    return None
+
+
+def last_words(message: object) -> str:
+    """The last line of what a container said, for a sentence: of a line of JSON its message, and without the time."""
+    lines = [line.strip() for line in _COLOURS.sub("", str(message or "")).splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    if last.startswith("{"):
+        # Without a message it is somebody else's way to log, and as good as any.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            last = str(json.loads(last)["message"])
+    # A time would make new words of the same crash, and a new status of each.
+    last = _STAMP.sub("", last)
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in last).split())
+    return words if len(words) <= _WORDS_LENGTH else f"{words[: _WORDS_LENGTH - 1]}…"
+
+
+def _others_running(status: Mapping[str, Any], worker: object) -> bool:
+    statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return any("running" in (one.get("state") or {}) for one in statuses if one.get("name") != worker)
 
 
 def _waiting(status: Mapping[str, Any], worker: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

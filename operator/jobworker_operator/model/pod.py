@@ -49,6 +49,8 @@ def pod_manifest(jobworker: JobWorker, revision: str) -> dict[str, Any]:
         "livenessProbe",
         {"httpGet": {"path": "/livez", "port": HEALTH_PORT}, "periodSeconds": 10, "failureThreshold": 6},
     )
+    # So that status.lastState tells what the worker said last, and not only that it ended.
+    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(jobworker, revision, metadata), "spec": pod}
 
 

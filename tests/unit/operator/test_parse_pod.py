@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from jobworker_operator.model.facts import Removal
+from jobworker_operator.model.facts import Crash, Removal
 from jobworker_operator.model.parse import parse_jobworker, parse_pod, removal_annotation, removal_of
+from jobworker_operator.model.parse_pod import last_words
 from jobworker_operator.model.pod import pod_manifest
 from jobworker_operator.model.spec import RedisSpec, SecretKey
 from jobworker_operator.model.times import from_rfc3339, to_rfc3339
@@ -111,6 +112,84 @@ def test_how_the_containers_last_life_ended_is_told_in_words() -> None:
     assert parse_pod(obj(status={"containerStatuses": [again]})).container_ended == "OOMKilled, exit code 137"
     assert parse_pod(obj(status={"containerStatuses": [container(killed)]})).container_ended.startswith("OOMKilled")
     assert parse_pod(obj(status={"containerStatuses": [container({"running": {}})]})).container_ended == ""
+
+
+def ended(code: int = 1, message: str = "", reason: str = "Error") -> dict[str, Any]:
+    return {"terminated": {"reason": reason, "exitCode": code, "message": message}}
+
+
+BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
+RUNNING = {"running": {"startedAt": T0}}
+
+
+@pytest.mark.parametrize(
+    ("status", "crash"),
+    [
+        pytest.param({"containerStatuses": [container(RUNNING)]}, None, id="its first life"),
+        pytest.param(
+            {"containerStatuses": [container(BACK_OFF, lastState=ended(1, "no Redis\n"))]},
+            Crash("worker", "Error, exit code 1", "no Redis"),
+            id="in back-off",
+        ),
+        pytest.param(
+            {"containerStatuses": [container(ended(2, "now"), lastState=ended(1, "before"))]},
+            Crash("worker", "Error, exit code 2", "now"),
+            id="ended a moment ago",
+        ),
+        pytest.param(
+            {"containerStatuses": [container(RUNNING, lastState=ended(), ready=True)]}, None, id="ready again"
+        ),
+        pytest.param(
+            {
+                "initContainerStatuses": [container(BACK_OFF, "migrate", lastState=ended(3, "no table"))],
+                "containerStatuses": [container({"waiting": {"reason": "PodInitializing"}})],
+            },
+            Crash("migrate", "Error, exit code 3", "no table"),
+            id="init container",
+        ),
+        pytest.param(
+            {
+                "initContainerStatuses": [container(ended(0, "", "Completed"), "migrate", ready=True)],
+                "containerStatuses": [container(BACK_OFF, lastState=ended(1, "no Redis"))],
+            },
+            Crash("worker", "Error, exit code 1", "no Redis"),
+            id="behind an init container that did its work",
+        ),
+    ],
+)
+def test_a_crash_is_told_with_the_containers_last_words(status: dict[str, Any], crash: Crash | None) -> None:
+    assert parse_pod(obj(status=status)).crash == crash
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        pytest.param(None, "", id="none"),
+        pytest.param(
+            "Traceback …\n  File …\nModuleNotFoundError: shop\n\n", "ModuleNotFoundError: shop", id="last line"
+        ),
+        pytest.param('{"time": "x", "level": "ERROR", "message": "no Redis"}', "no Redis", id="JSON"),
+        pytest.param('{"msg": "no"}', '{"msg": "no"}', id="JSON of somebody else"),
+        pytest.param('{"message": ', '{"message":', id="a piece of JSON"),
+        pytest.param("2026-11-21T13:00:01.123Z ERROR   no Redis", "no Redis", id="without the time"),
+        pytest.param("\x1b[31mred\x1b[0m\tand\x00tab", "red and tab", id="no control characters"),
+        pytest.param("x" * 5000, "x" * 299 + "…", id="bounded"),
+    ],
+)
+def test_last_words_are_one_short_line(message: str | None, words: str) -> None:
+    assert last_words(message) == words
+
+
+def test_a_container_beside_the_workers_is_seen_to_run() -> None:
+    def beside(state: dict[str, Any], kind: str = "containerStatuses") -> bool:
+        status = {"containerStatuses": [container(BACK_OFF)]}
+        status[kind] = [*status.get(kind, []), container(state, "sidecar")]
+        return parse_pod(obj(status=status)).others_running
+
+    assert beside(RUNNING)
+    assert beside(RUNNING, "initContainerStatuses")
+    assert not beside(BACK_OFF)
+    assert not parse_pod(obj(status={"containerStatuses": [container(RUNNING)]})).others_running
 
 
 @pytest.mark.parametrize(

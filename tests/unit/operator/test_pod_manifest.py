@@ -104,6 +104,14 @@ def test_probes_are_added_only_where_there_are_none() -> None:
     assert manifest(obj)["spec"]["containers"][0]["readinessProbe"] == own
 
 
+def test_the_last_words_of_a_worker_that_crashes_are_kept_unless_the_template_says_otherwise() -> None:
+    assert manifest()["spec"]["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    containers = [{"name": "side"}, {"name": "worker", "terminationMessagePolicy": "File"}]
+    side, worker = manifest(changed("spec.template.spec.containers", containers))["spec"]["containers"]
+    assert "terminationMessagePolicy" not in side
+    assert worker["terminationMessagePolicy"] == "File"
+
+
 def test_the_template_is_left_as_it_was() -> None:
     obj = copy.deepcopy(LEAST)
     parsed = parse_jobworker(obj)
