@@ -56,4 +56,4 @@ def without_password(url: str) -> str:
         # Rubbish may be a bare password by mistake: nothing of it is shown.
         return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")) if parts.netloc else f"{parts.scheme}:…"
     user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, f"{user.partition(':')[0]}:…@{host}", parts.path, "", ""))
+    return urlunsplit((parts.scheme, f"{user.partition(':')[0]}:***@{host}", parts.path, "", ""))

@@ -98,8 +98,8 @@ def test_an_address_that_cannot_be_one_is_refused_without_showing_it(url: str) -
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("redis://:secret@host:6379/0", "redis://:…@host:6379/0"),
-        ("rediss://user:secret@host/1?ssl=1", "rediss://user:…@host/1"),
+        ("redis://:secret@host:6379/0", "redis://:***@host:6379/0"),
+        ("rediss://user:secret@host/1?ssl=1", "rediss://user:***@host/1"),
         ("redis://host:6379", "redis://host:6379"),
     ],
 )
