@@ -221,7 +221,7 @@ def test_one_long_job_does_not_hold_up_the_rollout_of_the_others() -> None:
     assert [pod.facts.revision for pod in run.cluster.pods.values()].count("r2") == 4
     assert status["drainingReplicas"] == 1
     assert status["conditions"][0]["status"] == "True"
-    assert "waits for 1 job since" in status["summary"]
+    assert "for 1 job to end" in status["summary"]
     run.until_settled()
     assert run.cluster.done[1] == 1, "the long job was run once, without an interruption"
 

@@ -23,6 +23,7 @@ from jobworker_operator.model.facts import PodFacts, Removal, RemovalReason
 from jobworker_operator.model.names import REMOVAL_ANNOTATION, quiet_reason
 from jobworker_operator.model.parse import removal_annotation
 from jobworker_operator.model.spec import Key
+from jobworker_operator.model.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Remover:
             return False
         report.touched = True
         held = await adapter.quiet(action.uid, quiet_reason(action.reason))
-        log.info("Quieted pod %s, which holds %d jobs (%s)", action.name, held, action.reason)
+        log.info("Quieted pod %s, which holds %s (%s)", action.name, counted(held, "job"), action.reason)
         await self._annotate(work, action.uid, action.name, action.reason)
         return True
 

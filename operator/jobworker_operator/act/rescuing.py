@@ -17,6 +17,7 @@ from jobworker_operator.kube.errors import NotFound
 from jobworker_operator.kube.resources import PODS
 from jobworker_operator.model.actions import Event, RescueWorker
 from jobworker_operator.model.spec import Key
+from jobworker_operator.model.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Rescuer:
             log.info("Worker %s lives on (%s), nothing of it is given back", action.uid, rescued.answer.value)
             report.again_in(AGAIN_SECONDS)
         if rescued.moved:
-            sentence = f"Gave back {rescued.moved} {'job' if rescued.moved == 1 else 'jobs'}, because {action.cause}"
+            sentence = f"Gave back {counted(rescued.moved, 'job')}, because {action.cause}"
             if rescued.poisoned:
                 sentence += f"; {rescued.poisoned} went to the dead set, for they were held through too many deaths"
             log.warning("%s", sentence)

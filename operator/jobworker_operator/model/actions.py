@@ -63,8 +63,8 @@ class DeletePod:
     """Delete a pod that looks drained, after ``confirm_drained`` says so for life ``epoch``, with preconditions.
 
     ``checkpoint_max_age_seconds`` lets held jobs be cut whose checkpoints are younger, None lets none.
-    ``unconfirmed`` skips the question to Redis: only for pods whose containers never started or have ended for good,
-    which can hold nothing that a rescue would not give back.
+    ``unconfirmed`` skips the question to Redis: only for pods whose containers never started, have ended for good, or
+    stand still in back-off while Redis cannot be asked. They hold nothing that a rescue would not give back.
     """
 
     uid: str

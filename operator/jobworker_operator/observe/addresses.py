@@ -85,8 +85,9 @@ class Addresses:
         except Forbidden:
             secret.values = None
             secret.problem = (
-                f"the operator may not read Secret {namespace}/{wanted.name}: add {namespace} to secretNamespaces in "
-                "the chart's values, or bind a Role that allows get on it"
+                f"the operator may not read Secret {namespace}/{wanted.name} and cannot tell whether it exists: "
+                f"create it if kubectl get secret {wanted.name} -n {namespace} shows none; in any case add {namespace} "
+                "to secretNamespaces in the chart's values, or bind a Role that allows get on it"
             )
         except KubeError as error:
             # What was known stays: an API server that is away does not change a password.

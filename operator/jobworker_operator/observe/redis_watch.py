@@ -21,6 +21,7 @@ from jobworker_operator.adapters.native import NativeAdapter
 from jobworker_operator.adapters.port import Ask, WorkerAdapter
 from jobworker_operator.model.facts import RedisFacts, Unreadable
 from jobworker_operator.model.spec import Key
+from jobworker_operator.model.words import counted
 from jobworker_operator.observe.addresses import Home
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ class RedisWatch:
             self._failed(asks, error, begun)
             return
         if not self.health.up:
-            log.info("Redis %s answers; %d JobWorkers are looked at there", self.shown, len(asks))
+            homes = {resident[0] for resident in asks}
+            log.info("Redis %s answers; it serves %s", self.shown, counted(len(homes), "JobWorker"))
         self.health.up = True
         self.health.looks += 1
         self.health.seconds = time.monotonic() - begun

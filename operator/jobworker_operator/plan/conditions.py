@@ -66,6 +66,8 @@ def ready(situation: Situation) -> Verdict:
 def progressing(situation: Situation) -> Verdict:  # noqa: PLR0911  # one answer for each case
     """Does the cluster get closer to the spec?"""
     spec, late = situation.spec, situation.late
+    if situation.holding:
+        return "False", "DeletionHeld", _held(situation)
     if situation.observation.jobworker.deleting:
         return "False", "Deleting", "The JobWorker is being deleted"
     if spec is None:
@@ -85,29 +87,52 @@ def progressing(situation: Situation) -> Verdict:  # noqa: PLR0911  # one answer
     return "True", "WaitingForReplicas", "Pods are being started"
 
 
-def degraded(situation: Situation) -> Verdict:
+def degraded(situation: Situation) -> Verdict:  # noqa: PLR0911  # one answer for each case
     """Is something wrong that somebody should look at?"""
-    failing, unknown, problems = situation.failing, situation.unknown, situation.observation.problems
+    failing, unregistered, problems = situation.failing, situation.unregistered, situation.observation.problems
     if situation.spec is None:
         return "True", "InvalidSpec", situation.observation.jobworker.problem
     if situation.unreadable is not None:
-        message = f"{situation.unreadable.problem.rstrip('.')}; until then no pod is deleted, quieted or scaled in"
-        return "True", situation.unreadable.reason, message
+        return "True", situation.unreadable.reason, _blind(situation, situation.unreadable.problem)
     if problems:
         return "True", "WritesRefused", f"{problems[0]}{more(len(problems))}"
     if failing:
         return "True", "PodsCannotStart", f"{_sentence(situation.why_not_started(failing[0]))}{more(len(failing))}"
-    if unknown:
-        names = f"{unknown[0].pod.name}{more(len(unknown))}"
-        message = f"No heartbeat in Redis from pod {names}, which runs; it is taken for busy. See its logs"
-        address = unknown[0].pod.redis
-        if address is not None and address.secret is not None:
-            message += (
-                f". If the address in Secret {address.secret.name} was changed, the pod works with the one from before "
-                "and nobody can see when it is done: delete it yourself, then it gives its jobs back"
-            )
-        return "True", "WorkersUnknown", message
+    if unregistered:
+        why = _sentence(situation.why_not_registered(unregistered[0]))
+        return "True", "NotRegistered", f"{why}{more(len(unregistered))}"
+    if situation.unknown:
+        return "True", "WorkersUnknown", _unknown(situation)
     return "False", "AsExpected", "Nothing is wrong"
+
+
+def _blind(situation: Situation, problem: str) -> str:
+    held = f". {_held(situation)}" if situation.holding else "; until then no pod is deleted, quieted or scaled in"
+    failing = situation.failing
+    # Its own words may well say what keeps the operator from Redis, too.
+    besides = f". {_sentence(situation.why_not_started(failing[0]))}{more(len(failing))}" if failing else ""
+    return f"{_sentence(problem.rstrip('.'))}{held}{besides}"
+
+
+def _held(situation: Situation) -> str:
+    names = f"{situation.holding[0].pod.name}{more(len(situation.holding))}"
+    return (
+        f"The deletion waits for pod {names}, of which nobody can tell whether it holds jobs. "
+        f"To give it up: {situation.giving_up}; jobs that run there start again elsewhere"
+    )
+
+
+def _unknown(situation: Situation) -> str:
+    unknown = situation.unknown
+    names = f"{unknown[0].pod.name}{more(len(unknown))}"
+    message = f"No heartbeat in Redis from pod {names}, which runs; it is taken for busy. See its logs"
+    address = unknown[0].pod.redis
+    if address is not None and address.secret is not None:
+        message += (
+            f". If the address in Secret {address.secret.name} was changed, the pod works with the one from before "
+            "and nobody can see when it is done: delete it yourself, then it gives its jobs back"
+        )
+    return message
 
 
 def draining(situation: Situation) -> Verdict:

@@ -1,7 +1,7 @@
 """A JobWorker that is being deleted: its pods finish what they hold, then it may go.
 
 All pods become quiet at once, and each is deleted as soon as it has drained; what dead ones held is given back. While
-Redis cannot be read nobody is deleted but pods that never ran, and the status says what is missing.
+Redis cannot be read nobody is deleted but pods in which nothing runs, and the status says what is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from jobworker_operator.model.facts import Observation, RedisFacts
 from jobworker_operator.model.names import DRAIN_FINALIZER, ORPHAN_FINALIZER
 from jobworker_operator.model.spec import DrainSpec
 from jobworker_operator.plan.drain import (
-    CANNOT_START,
     Census,
     Member,
     PodState,
@@ -22,6 +21,7 @@ from jobworker_operator.plan.drain import (
     delete_unconfirmed,
     quiet,
     retire,
+    runs_nothing,
 )
 from jobworker_operator.plan.replicas import clear_lost
 from jobworker_operator.plan.rescue import rescues
@@ -57,9 +57,11 @@ def _release(member: Member, drain: DrainSpec, now: float, *, readable: bool) ->
         return
     if member.pod.never_ran and not member.pod.scheduled:
         yield delete_unconfirmed(member, "Deleted", "was never scheduled")
+    elif member.activity is None and runs_nothing(member.pod):
+        # Its deletion cuts nothing. What it held when it crashed stays in Redis and is rescued.
+        yield delete_unconfirmed(member, "Deleted", f"does not run: {member.pod.waiting_reason}")
     elif not readable:
-        if member.pod.never_ran and member.pod.waiting_reason in CANNOT_START:
-            yield delete_unconfirmed(member, "Deleted", f"never started: {member.pod.waiting_reason}")
+        return
     elif member.removal is not None:
         yield from continue_drain(member, drain, now, deleting=True)
     else:

@@ -24,6 +24,7 @@ from jobworker_operator.model.facts import (
 )
 from jobworker_operator.model.names import OPERATOR_QUIET
 from jobworker_operator.model.spec import DrainSpec
+from jobworker_operator.model.words import counted
 
 _REASONS: tuple[RemovalReason, ...] = get_args(RemovalReason)
 
@@ -91,7 +92,12 @@ class Member:
     @property
     def cannot_start(self) -> bool:
         """The kubelet says that its container will not start by itself."""
-        return self.replica and not self.pod.container_running and self.pod.waiting_reason in CANNOT_START
+        return self.replica and stands_still(self.pod)
+
+    @property
+    def crashed(self) -> bool:
+        """Its container ended and has not been ready since: in back-off, or in the next life that may end as well."""
+        return self.replica and self.pod.crash is not None and not (self.pod.ready or _served_in_this_life(self.pod))
 
     @property
     def over(self) -> bool:
@@ -183,6 +189,16 @@ def state_of(pod: PodFacts, activity: WorkerActivity | None, drain: DrainSpec) -
     return PodState.BUSY if activity.busy else PodState.IDLE
 
 
+def stands_still(pod: PodFacts) -> bool:
+    """The kubelet says that its container does not run, and will not without somebody's help or before a pause."""
+    return not pod.container_running and pod.waiting_reason in CANNOT_START
+
+
+def runs_nothing(pod: PodFacts) -> bool:
+    """No process of it could be cut. A container beside the worker's counts once the worker may have used it."""
+    return stands_still(pod) and (pod.never_ran or not pod.others_running)
+
+
 def _served_in_this_life(pod: PodFacts) -> bool:
     """Its container has been ready since it started, and readiness needs a registered worker."""
     if not pod.container_running:
@@ -230,7 +246,12 @@ def delete(member: Member, drain: DrainSpec, reason: RemovalReason, now: float) 
 
 
 def delete_unconfirmed(member: Member, reason: RemovalReason, why: str) -> DeletePod:
-    """Delete a pod that can hold nothing: it never ran (its resourceVersion guards that), or it never will again."""
+    """Delete a pod in which nothing runs: its container never did, does not now, or never will again.
+
+    RACE a container may start between the look and the DELETE. Its start changes the pod's status and so its
+    resourceVersion, and then the DELETE is refused. In the moment in which it runs and the kubelet has not told yet,
+    the DELETE ends it like any pod that somebody deletes: SIGTERM, a grace period, and what it took goes back.
+    """
     return DeletePod(
         uid=member.pod.uid,
         name=member.pod.name,
@@ -244,13 +265,19 @@ def delete_unconfirmed(member: Member, reason: RemovalReason, why: str) -> Delet
 
 def retire(member: Member, reason: RemovalReason) -> RetirePod:
     """Ask an idle or starting pod to go."""
-    event = Event("PodRetired", f"Pod {member.pod.name} was idle and takes no more jobs ({reason})")
+    if member.pod.never_ran:
+        was = "had not started and will take no jobs"
+    elif member.state is PodState.STARTING:
+        was = "had not registered in Redis and will take no jobs"
+    else:
+        was = "was idle and takes no more jobs"
+    event = Event("PodRetired", f"Pod {member.pod.name} {was} ({reason})")
     return RetirePod(member.pod.uid, member.pod.name, reason, event)
 
 
 def quiet(member: Member, reason: RemovalReason) -> QuietPod:
     """Let a busy pod finish what it holds."""
-    held = "unknown work" if member.state is PodState.UNKNOWN else f"{member.jobs} job{'' if member.jobs == 1 else 's'}"
+    held = "unknown work" if member.state is PodState.UNKNOWN else counted(member.jobs, "job")
     event = Event("PodQuieted", f"Pod {member.pod.name} takes no more jobs and finishes {held} ({reason})")
     return QuietPod(member.pod.uid, member.pod.name, reason, event)
 
@@ -282,19 +309,21 @@ def _quiet_again(member: Member, reason: RemovalReason, *, deleting: bool) -> It
         yield QuietPod(member.pod.uid, member.pod.name, reason)
 
 
-def waiting_for(member: Member, redis: RedisFacts | Unreadable, drain: DrainSpec) -> str:  # noqa: PLR0911  # one answer for each case
+def waiting_for(member: Member, redis: RedisFacts | Unreadable, drain: DrainSpec, *, brief: bool = False) -> str:  # noqa: PLR0911  # one answer for each case
     """What a pod that shall go still waits for, to be read after "waits for"."""
     activity = member.activity
     if member.pod.terminating:
         return "the kubelet to end it"
     if activity is None:
         return redis.problem if isinstance(redis, Unreadable) else "an answer from Redis about it"
-    jobs = f"{member.jobs} job{'' if member.jobs == 1 else 's'}"
+    jobs = counted(member.jobs, "job")
     match member.state:
         case PodState.QUIET if drain.wait_for == "Checkpoint":
-            return f"{jobs}, or a checkpoint of each, at most {drain.checkpoint_max_age_seconds} s old"
+            checkpoints = "a checkpoint" if member.jobs == 1 else "checkpoints"
+            age = "" if brief else f" (at most {drain.checkpoint_max_age_seconds} s old)"
+            return f"{jobs} to end, or to save {checkpoints}{age}"
         case PodState.QUIET:
-            return jobs
+            return f"{jobs} to end"
         case PodState.DRAINED:
             return "its deletion"
         case PodState.UNKNOWN if activity.epoch is None:

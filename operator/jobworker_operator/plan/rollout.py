@@ -67,9 +67,14 @@ def _dismiss(member: Member) -> Action:
 
 
 def is_halted(census: Census) -> bool:
-    """The new revision cannot start anywhere: old pods go on working until somebody mends it."""
+    """The new revision cannot start anywhere: old pods go on working until somebody mends it.
+
+    Between two crashes a container runs for a moment: that is no start.
+    """
     updated = census.updated
-    return any(member.cannot_start for member in updated) and not any(member.available for member in updated)
+    return any(member.cannot_start or member.crashed for member in updated) and not any(
+        member.available for member in updated
+    )
 
 
 def is_late(member: Member, spec: JobWorkerSpec, now: float) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from jobworker_operator.model.actions import Event, SetReplicas
 from jobworker_operator.model.facts import Observation, Recommendation, RedisFacts, Unreadable, WorkerActivity
 from jobworker_operator.model.spec import JobWorkerSpec, ScalingSpec
+from jobworker_operator.model.words import counted
 from jobworker_operator.plan.drain import Census, PodState
 
 
@@ -48,12 +49,13 @@ def decide(observation: Observation, census: Census, spec: JobWorkerSpec) -> Dec
         return _without_signal(observation.redis, scaling, current)
     recommended, why = recommend(read_signal(observation.redis, census), scaling)
     target, why = _stabilize(observation, census, scaling, current, (recommended, why))
+    share = counted(scaling.backlog_per_replica, "job")
     return Decision(
         desired=max(current, target),
         why=why,
         active=True,
         condition_reason="ScalingByBacklog",
-        condition_message=f"The size follows the queues, {scaling.backlog_per_replica} jobs for each replica",
+        condition_message=f"The size follows the queues, {share} for each replica",
         set_replicas=_change(current, target, why),
         recommendation=Recommendation(observation.now, recommended),
     )
@@ -121,4 +123,4 @@ def _change(current: int, target: int, why: str) -> SetReplicas | None:
     if target == current:
         return None
     name = "ScaledOut" if target > current else "ScaledIn"
-    return SetReplicas(target, why, Event(name, f"From {current} to {target} replicas: {why}"))
+    return SetReplicas(target, why, Event(name, f"From {current} to {counted(target, 'replica')}: {why}"))

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobworker_operator.model.facts import Observation, Unreadable
+from jobworker_operator.model.facts import Crash, Observation, Unreadable
+from jobworker_operator.model.names import selector
 from jobworker_operator.model.parse_spec import worker_container_index
 from jobworker_operator.model.spec import JobWorkerSpec
-from jobworker_operator.plan.drain import Census, Member, PodState
+from jobworker_operator.plan.drain import Census, Member, PodState, runs_nothing
 from jobworker_operator.plan.rollout import is_late
 from jobworker_operator.plan.scaling import Decision
 from jobworker_operator.plan.victims import excess
 
 _BEGINNING_SECONDS = 10.0
+_REGISTERED_SECONDS = 30.0  # by then a worker has imported its application
+_CRASH_LOOP = frozenset({"", "CrashLoopBackOff", "RunContainerError"})  # what is waited for between two lives
 _WORDS_LENGTH = 400  # a registry may answer with a whole page
 
 
@@ -75,13 +78,52 @@ class Situation:
 
     @property
     def failing(self) -> tuple[Member, ...]:
-        """Replicas that cannot start, those of the wanted revision first."""
-        return tuple(
-            sorted(
-                (member for member in self.census.replicas if member.cannot_start),
-                key=lambda member: not member.updated,
-            )
+        """Replicas that cannot start, those of the wanted revision first.
+
+        A crash loop is one trouble and not a new one with each crash: once it was told, a container that crashed is
+        failing until it has been ready, though it runs for a moment now and then.
+        """
+        told = self.told("Degraded").get("status") == "True"
+        apart = {member.pod.uid for member in self.unregistered}
+        others = [member for member in self.census.replicas if member.pod.uid not in apart]
+        failing = [member for member in others if member.cannot_start or (told and member.crashed)]
+        return tuple(sorted(failing, key=lambda member: not member.updated))
+
+    @property
+    def unregistered(self) -> tuple[Member, ...]:
+        """Replicas whose container runs for long and has not registered in Redis: perhaps it is no jobworker at all."""
+        told = self.told("Degraded").get("reason") == "NotRegistered"
+        return tuple(member for member in self.census.replicas if self._is_unregistered(member, told=told))
+
+    def _is_unregistered(self, member: Member, *, told: bool) -> bool:
+        if member.state is not PodState.STARTING or member.activity is None or member.pod.never_ran:
+            return False
+        started = member.pod.container_started_at
+        lasted = started is not None and self.observation.now - started >= _REGISTERED_SECONDS
+        # Its liveness probe restarts it now and then: that is no recovery.
+        return lasted or told
+
+    @property
+    def holding(self) -> tuple[Member, ...]:
+        """Pods that a deletion waits for though nobody can tell whether they work."""
+        if not self.observation.jobworker.deleting:
+            return ()
+        asked = [m for m in self.census.members if not (m.pod.terminating or m.pod.ended)]
+        blind = [m for m in asked if m.activity is None and not self.census.readable and not runs_nothing(m.pod)]
+        return tuple(blind) or tuple(member for member in self.unknown if member in asked)
+
+    @property
+    def giving_up(self) -> str:
+        """The command that gives up what the pods may hold."""
+        key = self.observation.jobworker.key
+        return f"kubectl delete pod -n {key.namespace} -l {selector(key.name)}"
+
+    def told(self, kind: str) -> Mapping[str, Any]:
+        """A condition as it stands in the status now; empty if there is none."""
+        found: Mapping[str, Any] = next(
+            (one for one in self.before.get("conditions") or () if one.get("type") == kind), {}
         )
+        return found
 
     @property
     def unknown(self) -> tuple[Member, ...]:
@@ -103,8 +145,11 @@ class Situation:
         return 0 if self.spec is None else excess(self.census, self.spec, self.desired)
 
     def why_not_started(self, member: Member) -> str:
-        """The kubelet's words, and where to look."""
-        pod = member.pod
+        """What the container or the kubelet said, and where to look."""
+        pod, crash = member.pod, member.pod.crash
+        if crash is not None and pod.waiting_reason in _CRASH_LOOP:
+            # The same words in back-off and in the life after it: the kubelet's own change at each turn.
+            return f"pod {pod.name} is in CrashLoopBackOff {_last_life(crash)}; {self._crash_advice(pod.name, crash)}"
         if pod.waiting_reason:
             words = shorten(f"{pod.waiting_reason}: {pod.waiting_message}".rstrip(": "), _WORDS_LENGTH)
             return f"pod {pod.name} cannot start: {words}; {self._advice(member)}"
@@ -116,12 +161,32 @@ class Situation:
     def _namespace(self) -> str:
         return self.observation.jobworker.key.namespace
 
+    def why_not_registered(self, member: Member) -> str:
+        """It runs, and is no worker, or one that does not find its Redis."""
+        pod = member.pod
+        last = f"; its last life ended {_last_life(pod.crash)}" if pod.crash is not None else ""
+        return (
+            f"pod {pod.name} runs and has not registered in Redis: check that {self._container_path('')} is a worker "
+            f"(jobworker run APP) and reaches the Redis of spec.redis; see kubectl logs -n {self._namespace} {pod.name}"
+            f"{last}"
+        )
+
+    def _crash_advice(self, pod: str, crash: Crash) -> str:
+        look = self._look_at_logs(pod, crash.container)
+        if crash.words:
+            return look
+        # It said nothing, or it ended well: whatever it is, it may not be a worker.
+        return f"{look}, and check that {self._container_path(crash.container)} runs a worker (jobworker run APP)"
+
+    def _look_at_logs(self, pod: str, container: str) -> str:
+        chosen = f" -c {container}" if container else ""
+        return f"see kubectl logs -n {self._namespace} {pod}{chosen} --previous"
+
     def _advice(self, member: Member) -> str:
         pod = member.pod
         where = self._container_path(pod.waiting_container)
         if pod.waiting_reason == "CrashLoopBackOff":
-            container = f" -c {pod.waiting_container}" if pod.waiting_container else ""
-            return f"see kubectl logs -n {self._namespace} {pod.name}{container} --previous"
+            return self._look_at_logs(pod.name, pod.waiting_container)
         if pod.waiting_reason.startswith("CreateContainerConfig"):
             return f"check the Secrets and ConfigMaps that {where} and spec.redis name"
         if "Image" in pod.waiting_reason or pod.waiting_reason == "RegistryUnavailable":
@@ -135,6 +200,10 @@ class Situation:
                 if container.get("name") == name:
                     return f"spec.template.spec.{kind}[{index}]"
         return f"spec.template.spec.containers[{worker_container_index(list(pod.get('containers') or ()))}]"
+
+
+def _last_life(crash: Crash) -> str:
+    return f"({crash.how}): {crash.words}" if crash.words else f"({crash.how})"
 
 
 def shorten(text: str, length: int) -> str:

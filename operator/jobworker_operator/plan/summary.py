@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobworker_operator.model.spec import DrainSpec
 from jobworker_operator.model.times import clock
+from jobworker_operator.model.words import counted
 from jobworker_operator.plan.drain import Member, waiting_for
 from jobworker_operator.plan.situation import Situation, more
 
@@ -17,7 +18,7 @@ def summary(situation: Situation) -> str:
 def _state(situation: Situation) -> str:  # noqa: PLR0911  # one answer for each case
     spec, desired = situation.spec, situation.desired
     if situation.observation.jobworker.deleting:
-        return "Deleting"
+        return _deleting(situation)
     if spec is None:
         return f"Invalid: {situation.observation.jobworker.problem}"
     if situation.unreadable is not None:
@@ -26,6 +27,9 @@ def _state(situation: Situation) -> str:  # noqa: PLR0911  # one answer for each
         return f"Stuck: {situation.observation.problems[0]}"
     if situation.failing and not situation.complete:
         return f"Stuck: {situation.why_not_started(situation.failing[0])}{more(len(situation.failing))}"
+    if situation.unregistered and not situation.complete:
+        unregistered = situation.unregistered
+        return f"Stuck: {situation.why_not_registered(unregistered[0])}{more(len(unregistered))}"
     if situation.rolling:
         word = "Paused" if spec.rollout.paused else "Rolling out"
         return f"{word}: {len(situation.census.updated)} of {desired} updated"
@@ -34,6 +38,11 @@ def _state(situation: Situation) -> str:  # noqa: PLR0911  # one answer for each
     if not situation.complete:
         return f"Starting: {situation.updated_available} of {desired} available"
     return "Ready"
+
+
+def _deleting(situation: Situation) -> str:
+    held = len(situation.holding)
+    return f"Deleting, held by {counted(held, 'pod')}, to give up: {situation.giving_up}" if held else "Deleting"
 
 
 def _draining(situation: Situation) -> str:
@@ -51,7 +60,8 @@ def _draining(situation: Situation) -> str:
 def _waits(situation: Situation, member: Member, drain: DrainSpec) -> str:
     since = since_of(member)
     told = "" if since is None else f" since {clock(since)}"
-    return f"{member.pod.name} waits for {waiting_for(member, situation.observation.redis, drain)}{told}"
+    # The time before the reason: behind it, it would read as the time of a checkpoint.
+    return f"{member.pod.name} waits{told} for {waiting_for(member, situation.observation.redis, drain, brief=True)}"
 
 
 def since_of(member: Member) -> float | None:

@@ -67,6 +67,56 @@ def test_without_redis_only_pods_that_never_ran_are_deleted() -> None:
     assert AWAY.problem in degraded["message"]
 
 
+BACK_OFF: dict[str, Any] = {**DEAD, "restarts": 3, "waiting_reason": "CrashLoopBackOff"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "goes"),
+    [
+        pytest.param(pod("p", **BACK_OFF), True, id="in back-off"),
+        pytest.param(going("p", "Deleted", **BACK_OFF), True, id="in back-off, told to go before"),
+        pytest.param(pod("p"), False, id="runs"),
+        pytest.param(pod("p", **DEAD), False, id="between its end and the kubelet's words about it"),
+        pytest.param(pod("p", **BACK_OFF, others_running=True), False, id="in back-off beside a container that runs"),
+        pytest.param(pending("p", waiting_reason="ErrImagePull", others_running=True), True, id="never ran"),
+        pytest.param(pod("p", **BACK_OFF, terminating=True), False, id="is going already"),
+    ],
+)
+def test_a_deletion_without_redis_takes_pods_in_which_nothing_runs(shown: PodFacts, *, goes: bool) -> None:
+    (*deletes,) = decide(observe(shown, of=DELETING, redis=AWAY)).actions
+    assert len(deletes) == goes
+    for delete in deletes:
+        assert isinstance(delete, DeletePod)
+        assert (delete.uid, delete.resource_version) == ("p", "7"), "its start, if it starts now, is a conflict"
+
+
+def test_a_pod_in_back_off_goes_by_way_of_redis_where_redis_answers() -> None:
+    told = {"p": UNREGISTERED}
+    assert moves(observe(pod("p", **BACK_OFF), of=DELETING, workers=told)) == ["retire p"]
+
+
+def test_a_deletion_that_is_held_says_by_what_and_how_to_give_it_up() -> None:
+    observation = observe(pod("a"), pod("b"), pod("c", **BACK_OFF), of=DELETING, redis=AWAY)
+    decided = decide(observation)
+    status = decided.status or {}
+    give_up = "kubectl delete pod -n shop -l jobworker.dev/jobworker=mailers"
+    assert status["summary"] == f"Deleting, held by 2 pods, to give up: {give_up}"
+    told = {one["type"]: one for one in status["conditions"]}
+    assert told["Progressing"]["reason"] == "DeletionHeld"
+    for message in (told["Progressing"]["message"], told["Degraded"]["message"]):
+        assert "pod a (and 1 more)" in message
+        assert give_up in message
+    assert AWAY.problem in told["Degraded"]["message"]
+    assert "DeletionHeld" in [event.reason for event in decided.events]
+
+
+def test_a_deletion_is_not_held_by_pods_that_drain_nor_by_those_that_go() -> None:
+    observation = observe(pod("a"), going("b", "Deleted"), of=DELETING, workers={"b": quiet(1)})
+    assert (decide(observation).status or {})["summary"].startswith("Deleting, 1 draining")
+    ending = observe(pod("a", terminating=True), of=DELETING, redis=AWAY)
+    assert (decide(ending).status or {})["summary"] == "Deleting, 1 draining"
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [

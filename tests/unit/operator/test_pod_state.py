@@ -142,8 +142,8 @@ def test_a_pod_that_a_person_made_quiet_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("shown", "activity", "words"),
     [
-        pytest.param(going("p"), quiet(1), "1 job", id="one job"),
-        pytest.param(going("p"), quiet(3), "3 jobs", id="jobs"),
+        pytest.param(going("p"), quiet(1), "1 job to end", id="one job"),
+        pytest.param(going("p"), quiet(3), "3 jobs to end", id="jobs"),
         pytest.param(going("p"), quiet(), "its deletion", id="drained"),
         pytest.param(going("p", terminating=True), quiet(), "the kubelet to end it", id="terminating"),
         pytest.param(
@@ -171,5 +171,6 @@ def test_what_a_pod_waits_for_is_told(shown: PodFacts, activity: WorkerActivity 
 def test_a_checkpoint_is_named_where_one_would_do() -> None:
     spec = jobworker(drain=DrainSpec("Checkpoint", 45))
     observation = observe(going("p"), of=spec, workers={"p": quiet(2)})
-    (entry,) = (plan(observation).status or {})["draining"]
-    assert entry["waitingFor"] == "2 jobs, or a checkpoint of each, at most 45 s old"
+    status = plan(observation).status or {}
+    assert status["draining"][0]["waitingFor"] == "2 jobs to end, or to save checkpoints (at most 45 s old)"
+    assert status["summary"].endswith("(p waits since 13:46:05 UTC for 2 jobs to end, or to save checkpoints)")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jobworker_operator.model.actions import DeletePod, QuietPod
 from jobworker_operator.model.facts import (
+    Crash,
     Observation,
     PodFacts,
     QueueFacts,
@@ -48,6 +49,8 @@ def pods(draw: st.DrawFn, uid: str) -> PodFacts:
         "terminating": draw(rarely),
         "disrupted": draw(rarely),
         "waiting_reason": "" if running else draw(st.sampled_from(["", "ImagePullBackOff", "CrashLoopBackOff"])),
+        "crash": Crash("worker", "Error, exit code 1", "no Redis") if started and draw(rarely) else None,
+        "others_running": draw(rarely),
         "removal": Removal(draw(reasons), NOW - draw(ages)) if draw(rarely) else None,
     }
     revision = draw(st.sampled_from([NEW, OLD, OLD, "older"]))

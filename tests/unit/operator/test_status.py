@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from jobworker_operator.model.actions import DeletePod
-from jobworker_operator.model.facts import Observation, QueueFacts, RedisFacts, Removal, WorkerActivity
-from jobworker_operator.model.spec import RedisSpec, SecretKey
+from jobworker_operator.model.actions import DeletePod, RetirePod
+from jobworker_operator.model.facts import Observation, PodFacts, QueueFacts, RedisFacts, Removal, WorkerActivity
+from jobworker_operator.model.spec import RedisSpec, ScalingSpec, SecretKey
 from jobworker_operator.plan import plan
 from tests.unit.operator.situations import (
     AWAY,
@@ -67,8 +67,8 @@ def test_the_whole_of_it() -> None:
         "queues": [{"name": "default", "depth": 12, "latencySeconds": 0, "paused": False}],
         "depth": 12,
         "latencySeconds": 0,
-        "draining": [{"pod": "old", "since": "1970-01-12T13:46:05Z", "waitingFor": "1 job", "jobs": 1}],
-        "summary": "Ready, 1 draining (old waits for 1 job since 13:46:05 UTC)",
+        "draining": [{"pod": "old", "since": "1970-01-12T13:46:05Z", "waitingFor": "1 job to end", "jobs": 1}],
+        "summary": "Ready, 1 draining (old waits since 13:46:05 UTC for 1 job to end)",
         "sampledAt": "1970-01-12T13:46:40Z",
     }
     assert [one["type"] for one in conditions] == ["Ready", "Progressing", "Degraded", "Draining", "ScalingActive"]
@@ -99,7 +99,7 @@ def test_the_whole_of_it() -> None:
             ("False", "RollingOut"),
             ("True", "RollingOut"),
             ("False", "AsExpected"),
-            "Rolling out: 2 of 3 updated, 1 draining (o waits for 1 job since 13:46:05 UTC)",
+            "Rolling out: 2 of 3 updated, 1 draining (o waits since 13:46:05 UTC for 1 job to end)",
             id="rolling out",
         ),
         pytest.param(
@@ -253,6 +253,65 @@ def test_a_rollout_is_told_when_it_starts_and_when_it_is_complete() -> None:
 def test_the_first_pods_are_no_rollout() -> None:
     assert events(observe()) == []
     assert events(later(observe(), pods=tuple(PODS), redis=with_depth(0))) == []
+
+
+@pytest.mark.parametrize(
+    ("draining", "rest"),
+    [
+        pytest.param((), "", id="none"),
+        pytest.param(("one",), "; 1 pod of another revision finishes its jobs", id="one"),
+        pytest.param(("one", "withdrawn"), "; 2 pods of other revisions finish their jobs", id="one was withdrawn"),
+        pytest.param(("same",), "", id="scaled in"),
+        pytest.param(("ending",), "", id="is only being ended"),
+    ],
+)
+def test_a_complete_rollout_tells_who_still_works(draining: tuple[str, ...], rest: str) -> None:
+    shown = {
+        "one": going("one"),
+        "withdrawn": going("withdrawn", revision="between"),
+        "same": going("same", "ScaleIn", NEW),
+        "ending": going("ending", terminating=True),
+    }
+    of = jobworker(status={"currentRevision": OLD, "updateRevision": NEW})
+    workers = {name: quiet(1) for name in draining}
+    (event,) = plan(observe(*PODS, *(shown[name] for name in draining), of=of, workers=workers)).events
+    assert (event.reason, event.message) == ("RolloutComplete", f"All 3 replicas are of revision {NEW}{rest}")
+
+
+def test_a_size_that_somebody_changed_is_told_once() -> None:
+    before = later(observe(*PODS))
+    for replicas, words in ((5, "5 replicas"), (1, "1 replica")):
+        scaled = replace(before, jobworker=replace(before.jobworker, spec=jobworker(replicas).spec))
+        (event,) = plan(scaled).events
+        assert (event.reason, event.message) == ("Rescaled", f"From 3 to {words}: spec.replicas was changed")
+        assert events(later(scaled)) == []
+    assert events(observe(*PODS)) == [], "a first size is no change"
+    assert events(replace(before, jobworker=replace(before.jobworker, deleting=True))) == []
+
+
+def test_the_size_that_the_queues_ask_for_is_told_by_what_was_done() -> None:
+    auto = jobworker(3, scaling=ScalingSpec(mode="Auto", max_replicas=9), status={"desiredReplicas": 2})
+    assert "Rescaled" not in events(observe(*PODS, of=auto, depth=70))
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        pytest.param(pending("p", OLD), "had not started and will take no jobs", id="never started"),
+        pytest.param(
+            pod("p", OLD, ready=False, ready_since=None, unready_since=NOW - 1000),
+            "had not registered in Redis and will take no jobs",
+            id="not registered",
+        ),
+        pytest.param(pod("p", OLD), "was idle and takes no more jobs", id="idle"),
+    ],
+)
+def test_a_retired_pod_is_idle_only_if_it_could_have_worked(shown: PodFacts, words: str) -> None:
+    told = {} if shown.ready else {"p": WorkerActivity()}
+    decided = plan(observe(*PODS, shown, workers=told))
+    (event,) = [action.event for action in decided.actions if isinstance(action, RetirePod)]
+    assert event is not None
+    assert event.message == f"Pod p {words} (Rollout)"
 
 
 def test_trouble_is_told_once_and_so_is_its_end() -> None:
