@@ -11,11 +11,11 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from jobworker.client import push
+from jobworker.client import push, wire
 from jobworker.client.connection import connect
+from jobworker.client.push import Kind, Pushes
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
-from jobworker.protocol.scripts import FleetScripts
 
 
 class Client:
@@ -27,7 +27,7 @@ class Client:
     def __init__(self, redis: Redis | str, key_prefix: str = "") -> None:
         self._redis = connect(redis) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
-        self._scripts = FleetScripts(self._redis, self._keys)
+        self._pushes = Pushes(self._keys)
 
     async def enqueue(
         self,
@@ -37,16 +37,14 @@ class Client:
         queue: str = "default",
         retry: bool | int = True,
         signature: inspect.Signature | None = None,
+        **fields: Any,
     ) -> JobId:
-        """Enqueue one job; its jid.
+        """Enqueue one job; its jid. ``fields`` are further fields of its payload, such as ``dead`` or ``tags``.
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
         """
-        now = time.time()
-        job = push.build(job_class, args, queue=queue, retry=retry, now=now, signature=signature)
-        await self._scripts.enqueue(queue, [push.enqueued(job, now)])
-        return job.jid
+        return await self.push(self._pushes.kind(job_class, queue, retry, fields, signature), args)
 
     async def enqueue_many(
         self,
@@ -56,21 +54,14 @@ class Client:
         queue: str = "default",
         retry: bool | int = True,
         signature: inspect.Signature | None = None,
+        **fields: Any,
     ) -> list[JobId]:
         """Enqueue one job for each list of arguments, a thousand in a network crossing; their jids in order.
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
         """
-        jids: list[JobId] = []
-        for chunk in push.chunks(args_of_each):
-            now = time.time()
-            jobs = [
-                push.build(job_class, args, queue=queue, retry=retry, now=now, signature=signature) for args in chunk
-            ]
-            await self._scripts.enqueue(queue, [push.enqueued(job, now) for job in jobs])
-            jids += [job.jid for job in jobs]
-        return jids
+        return await self.push_many(self._pushes.kind(job_class, queue, retry, fields, signature), args_of_each)
 
     async def schedule(
         self,
@@ -81,6 +72,7 @@ class Client:
         queue: str = "default",
         retry: bool | int = True,
         signature: inspect.Signature | None = None,
+        **fields: Any,
     ) -> JobId:
         """Enqueue one job later: at a time with a zone, or after so long (seconds or timedelta); its jid.
 
@@ -88,10 +80,27 @@ class Client:
             ArgumentsNotJSON: an argument cannot travel as JSON.
             ValueError: the time has no zone.
         """
+        return await self.push_later(when, self._pushes.kind(job_class, queue, retry, fields, signature), args)
+
+    async def push(self, kind: Kind, args: Sequence[Any]) -> JobId:
+        """`enqueue` for a kind of jobs that is known beforehand."""
+        made = self._pushes.one(kind, args, time.time())
+        await wire.send_async(self._redis, made)
+        return made.jids[0]
+
+    async def push_many(self, kind: Kind, args_of_each: Iterable[Sequence[Any]]) -> list[JobId]:
+        """`enqueue_many` for a kind of jobs that is known beforehand."""
+        jids: list[JobId] = []
+        made = self._pushes.many(kind, args_of_each, time.time)
+        await wire.send_each_async(self._redis, made, lambda sent: jids.extend(sent.jids))
+        return jids
+
+    async def push_later(self, when: datetime | timedelta | float, kind: Kind, args: Sequence[Any]) -> JobId:
+        """`schedule` for a kind of jobs that is known beforehand."""
         now = time.time()
-        job = push.build(job_class, args, queue=queue, retry=retry, now=now, signature=signature)
-        await self._redis.zadd(self._keys.schedule, {job.to_json(): push.due(now, when)})
-        return job.jid
+        jid, payload = kind.job(args, now, later=True)
+        await self._redis.zadd(self._keys.schedule, {payload: push.due(now, when)})
+        return jid
 
     async def close(self) -> None:
         """Close its connections."""

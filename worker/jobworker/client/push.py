@@ -1,43 +1,183 @@
-"""What a push consists of, before any network: payloads checked, stamped and cut into chunks."""
+"""What a push consists of, before any network: payloads checked and stamped, packed into one request for Redis.
+
+What can be is computed once for each kind of job: the JSON up to the jid, the request up to the payloads. What remains
+for one job are its jid, its time and its arguments. A push may carry a guard, with which Redis carries it out once
+however often it is asked.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
+import orjson
+
+from jobworker.errors import ArgumentsNotJSON
 from jobworker.jobs import arguments
-from jobworker.protocol import payload as payloads
-from jobworker.protocol.payload import Payload
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.payload import JobId
+from jobworker.protocol.scripts import ENQUEUE, Script, enqueue_keys
 
 CHUNK = 1_000  # payloads in one script call: Redis serves others in between
+_REMEMBERED = 1_000  # kinds of jobs, and queues, of which is kept what they have in common
+_JID_BYTES = 12  # as Sidekiq's: 24 hexadecimal digits
+_SET_HERE = frozenset({"args", "class", "created_at", "enqueued_at", "jid", "queue", "retry"})
 
 T = TypeVar("T")
 
 
-def build(
-    job_class: str,
-    args: Sequence[Any],
-    *,
-    queue: str,
-    retry: bool | int,
-    now: float,
-    signature: inspect.Signature | None = None,
-) -> Payload:
-    """A new payload with checked arguments.
+class Kind:
+    """What all jobs of one class, queue, retry rule and further ``fields`` have in common.
 
-    Raises:
-        ArgumentsNotJSON: an argument cannot travel as JSON; the message names it.
+    ``signature`` names the arguments in messages. Both methods raise ArgumentsNotJSON for what cannot travel.
     """
-    arguments.check(job_class, args, signature)
-    return payloads.new(job_class, args, queue=queue, now=now, retry=retry)
+
+    __slots__ = ("_head", "_job_class", "_signature", "queue")
+
+    def __init__(
+        self,
+        job_class: str,
+        queue: str,
+        retry: bool | int,  # noqa: FBT001  # Sidekiq's option has both types
+        fields: Mapping[str, Any],
+        signature: inspect.Signature | None = None,
+    ) -> None:
+        self._job_class = job_class
+        self._signature = signature
+        self.queue = queue
+        if not _SET_HERE.isdisjoint(fields):
+            raise TypeError(f"{job_class}: {min(_SET_HERE.intersection(fields))} of a payload is set by the client")
+        try:
+            common = orjson.dumps({**fields, "class": job_class, "queue": queue, "retry": retry})
+        except orjson.JSONEncodeError as error:
+            raise ArgumentsNotJSON(f"{job_class!r}: its options cannot be written as JSON: {error}") from error
+        self._head = common[:-1] + b',"jid":"'
+
+    def job(self, args: Sequence[Any], now: float, *, later: bool = False) -> tuple[JobId, bytes]:
+        """A jid and a payload made at ``now`` (epoch seconds); ``later`` for the schedule instead of its queue."""
+        encoded = arguments.encode(self._job_class, args, self._signature)
+        jid = os.urandom(_JID_BYTES).hex()
+        return JobId(jid), b'%b%b","created_at":%b"args":%b}' % (self._head, jid.encode(), _times(now, later), encoded)
+
+    def jobs(self, args_of_each: Sequence[Sequence[Any]], now: float) -> tuple[list[JobId], list[bytes]]:
+        """`job` for many: their jids and payloads in order."""
+        encode, job_class, signature, head = arguments.encode, self._job_class, self._signature, self._head
+        digits = os.urandom(_JID_BYTES * len(args_of_each)).hex()  # one call of the kernel for all of them
+        jids = [JobId(digits[at : at + 2 * _JID_BYTES]) for at in range(0, len(digits), 2 * _JID_BYTES)]
+        between = b'","created_at":%b"args":' % _times(now, later=False)
+        return jids, [
+            b"%b%b%b%b}" % (head, jid.encode(), between, encode(job_class, args, signature))
+            for jid, args in zip(jids, args_of_each, strict=True)
+        ]
 
 
-def enqueued(payload: Payload, now: float) -> bytes:
-    """Its bytes as they go onto the queue at ``now`` (epoch seconds)."""
-    return payload.with_fields(enqueued_at=now).to_json()
+def _times(now: float, later: bool) -> bytes:  # noqa: FBT001  # one of two forms
+    # The repr of a float is JSON, and never that of an integer, which Sidekiq would read as milliseconds.
+    return b"%a," % now if later else b'%a,"enqueued_at":%a,' % (now, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Under ``key`` Redis remembers ``token``, the last push that was carried out with it."""
+
+    key: bytes
+    token: bytes
+
+
+class Target:
+    """A script on its keys, packed once. ``args`` are its first arguments; those of a push follow them.
+
+    A guard's key is the last key of a script, its token the last argument.
+    """
+
+    __slots__ = ("_args", "_by_digest", "_by_source", "_count")
+
+    def __init__(self, script: Script, keys: Sequence[str], args: Sequence[str], *, guarded: bool = False) -> None:
+        names = packed([b"%d" % (len(keys) + guarded), *(key.encode() for key in keys)])
+        self._count = 3 + len(keys) + len(args)
+        self._args = packed([arg.encode() for arg in args])
+        self._by_digest = packed([b"EVALSHA", script.digest.encode()]) + names
+        self._by_source = packed([b"EVAL", script.source.encode()]) + names
+
+    def request(self, args: Sequence[bytes], guard: Guard | None, *, by_source: bool) -> bytes:
+        """The bytes that go to Redis; ``by_source`` where it does not know the digest."""
+        head = self._by_source if by_source else self._by_digest
+        if guard is None:
+            return b"*%d\r\n%b%b%b" % (self._count + len(args), head, self._args, packed(args))
+        return b"*%d\r\n%b%b%b%b%b" % (
+            self._count + len(args) + 2, head, packed([guard.key]), self._args, packed(args), packed([guard.token]),
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Push:
+    """One request that puts jobs into Redis, and the jids of these jobs."""
+
+    jids: Sequence[JobId]
+    target: Target
+    args: Sequence[bytes]
+    guard: Guard | None = None
+
+    def request(self, *, by_source: bool = False) -> bytes:
+        """The bytes that go to Redis; ``by_source`` where it does not know the script's digest."""
+        return self.target.request(self.args, self.guard, by_source=by_source)
+
+
+class Pushes:
+    """Makes pushes for the keys behind one prefix. All methods raise ArgumentsNotJSON for what cannot travel."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._kinds: dict[Any, Kind] = {}
+        self._queues: dict[str, Target] = {}
+
+    def kind(
+        self,
+        job_class: str,
+        queue: str,
+        retry: bool | int,  # noqa: FBT001  # Sidekiq's option has both types
+        fields: Mapping[str, Any],
+        signature: inspect.Signature | None = None,
+    ) -> Kind:
+        """What jobs of this class and these options have in common."""
+        # True == 1, but they are different rules.
+        key = job_class, queue, retry, type(retry), id(signature), repr(fields) if fields else None
+        found = self._kinds.get(key)
+        if found is None:
+            if len(self._kinds) >= _REMEMBERED:
+                self._kinds.clear()
+            found = self._kinds[key] = Kind(job_class, queue, retry, fields, signature)
+        return found
+
+    def one(self, kind: Kind, args: Sequence[Any], now: float) -> Push:
+        """One job at ``now`` (epoch seconds)."""
+        jid, payload = kind.job(args, now)
+        return Push((jid,), self._queue(kind.queue), (payload,))
+
+    def many(self, kind: Kind, args_of_each: Iterable[Sequence[Any]], clock: Callable[[], float]) -> Iterator[Push]:
+        """Many jobs, `CHUNK` in each push, made when it is asked for; ``clock`` gives epoch seconds."""
+        target = self._queue(kind.queue)
+        for chunk in chunks(args_of_each):
+            jids, payloads = kind.jobs(chunk, clock())
+            yield Push(jids, target, payloads)
+
+    def _queue(self, queue: str) -> Target:
+        target = self._queues.get(queue)
+        if target is None:
+            if len(self._queues) >= _REMEMBERED:
+                self._queues.clear()
+            target = self._queues[queue] = Target(ENQUEUE, enqueue_keys(self._keys, queue), [queue])
+        return target
+
+
+def packed(parts: Sequence[bytes]) -> bytes:
+    """Each part as RESP's bulk string."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
 def due(now: float, when: datetime | timedelta | float) -> float:

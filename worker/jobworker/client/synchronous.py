@@ -10,13 +10,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
-from redis.exceptions import NoScriptError
 
-from jobworker.client import push
+from jobworker.client import push, wire
 from jobworker.client.connection import connect_sync
+from jobworker.client.push import Kind, Pushes
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
-from jobworker.protocol.scripts import ENQUEUE
 
 
 class SyncClient:
@@ -25,6 +24,7 @@ class SyncClient:
     def __init__(self, redis: redis.Redis | str, key_prefix: str = "") -> None:
         self._redis = connect_sync(redis) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
+        self._pushes = Pushes(self._keys)
 
     def enqueue(
         self,
@@ -34,16 +34,14 @@ class SyncClient:
         queue: str = "default",
         retry: bool | int = True,
         signature: inspect.Signature | None = None,
+        **fields: Any,
     ) -> JobId:
-        """Enqueue one job; its jid.
+        """Enqueue one job; its jid. ``fields`` are further fields of its payload, such as ``dead`` or ``tags``.
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
         """
-        now = time.time()
-        job = push.build(job_class, args, queue=queue, retry=retry, now=now, signature=signature)
-        self._push(queue, [push.enqueued(job, now)])
-        return job.jid
+        return self.push(self._pushes.kind(job_class, queue, retry, fields, signature), args)
 
     def enqueue_many(
         self,
@@ -53,21 +51,14 @@ class SyncClient:
         queue: str = "default",
         retry: bool | int = True,
         signature: inspect.Signature | None = None,
+        **fields: Any,
     ) -> list[JobId]:
         """Enqueue one job for each list of arguments, a thousand in a network crossing; their jids in order.
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
         """
-        jids: list[JobId] = []
-        for chunk in push.chunks(args_of_each):
-            now = time.time()
-            jobs = [
-                push.build(job_class, args, queue=queue, retry=retry, now=now, signature=signature) for args in chunk
-            ]
-            self._push(queue, [push.enqueued(job, now) for job in jobs])
-            jids += [job.jid for job in jobs]
-        return jids
+        return self.push_many(self._pushes.kind(job_class, queue, retry, fields, signature), args_of_each)
 
     def schedule(
         self,
@@ -78,6 +69,7 @@ class SyncClient:
         queue: str = "default",
         retry: bool | int = True,
         signature: inspect.Signature | None = None,
+        **fields: Any,
     ) -> JobId:
         """Enqueue one job later: at a time with a zone, or after so long (seconds or timedelta); its jid.
 
@@ -85,10 +77,27 @@ class SyncClient:
             ArgumentsNotJSON: an argument cannot travel as JSON.
             ValueError: the time has no zone.
         """
+        return self.push_later(when, self._pushes.kind(job_class, queue, retry, fields, signature), args)
+
+    def push(self, kind: Kind, args: Sequence[Any]) -> JobId:
+        """`enqueue` for a kind of jobs that is known beforehand."""
+        made = self._pushes.one(kind, args, time.time())
+        wire.send(self._redis, made)
+        return made.jids[0]
+
+    def push_many(self, kind: Kind, args_of_each: Iterable[Sequence[Any]]) -> list[JobId]:
+        """`enqueue_many` for a kind of jobs that is known beforehand."""
+        jids: list[JobId] = []
+        made = self._pushes.many(kind, args_of_each, time.time)
+        wire.send_each(self._redis, made, lambda sent: jids.extend(sent.jids))
+        return jids
+
+    def push_later(self, when: datetime | timedelta | float, kind: Kind, args: Sequence[Any]) -> JobId:
+        """`schedule` for a kind of jobs that is known beforehand."""
         now = time.time()
-        job = push.build(job_class, args, queue=queue, retry=retry, now=now, signature=signature)
-        self._redis.zadd(self._keys.schedule, {job.to_json(): push.due(now, when)})
-        return job.jid
+        jid, payload = kind.job(args, now, later=True)
+        self._redis.zadd(self._keys.schedule, {payload: push.due(now, when)})
+        return jid
 
     def close(self) -> None:
         """Close its connections."""
@@ -101,10 +110,3 @@ class SyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _push(self, queue: str, payloads: Sequence[bytes]) -> None:
-        keys = [self._keys.queues, self._keys.queue(queue), self._keys.wake(queue)]
-        try:
-            self._redis.evalsha(ENQUEUE.digest, len(keys), *keys, queue, *payloads)
-        except NoScriptError:
-            self._redis.eval(ENQUEUE.source, len(keys), *keys, queue, *payloads)
