@@ -68,6 +68,19 @@ class Keys:
         """HASH with the record of a process: ``info``, ``busy``, ``beat``, ``quiet``, ``rss``, ``rtt_us``."""
         return f"{self.prefix}{identity}"
 
+    def process_work(self, identity: str) -> tuple[str, str]:
+        """Two HASHes, thread → JSON of what it runs: the name since Sidekiq 6.4.2, and the one up to 6.4.1."""
+        return f"{self.prefix}{identity}:work", f"{self.prefix}{identity}:workers"
+
+    def process_signals(self, identity: str) -> str:
+        """LIST of names of signals that the process shall send itself; Sidekiq's senders let it live for 60 s."""
+        return f"{self.prefix}{identity}-signals"
+
+    @property
+    def process_cleanup(self) -> str:
+        """STRING with a TTL: one process at a time clears `processes` of the dead."""
+        return f"{self.prefix}process_cleanup"
+
     # ── ours: workers ──────────────────────────────────────────────────────────
     @property
     def workers(self) -> str:

@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError
 
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.processes import RECORD_SECONDS, Shown
 from jobworker.protocol.records import (
     Checkpoint,
     DrainAnswer,
@@ -100,21 +101,41 @@ class WorkerScripts:
 
     async def beat(self, ttl_seconds: float, running: int, fields: Mapping[str, str | int | float]) -> str | None:
         """Say that this life goes on and runs so many jobs. The reason if the worker shall be quiet, or None."""
+        return (await self.beat_and_show(ttl_seconds, running, fields, None))[0]
+
+    async def beat_and_show(
+        self, ttl_seconds: float, running: int, fields: Mapping[str, str | int | float], shown: Shown | None
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """`beat`, and in the same step show the process to Sidekiq's readers; the reason, and signals they sent."""
         keys = [self._record, self._alive, self._quiet, self._working]
-        args = [self.epoch, _ms(ttl_seconds), self.worker, self._keys.events, running, *_flat(fields)]
+        args = [self.epoch, _ms(ttl_seconds), self.worker, self._keys.events, running, len(fields), *_flat(fields)]
+        if shown is not None:
+            keys += self._process_keys(shown.identity)
+            args += _shown(shown)
         answer = await BEAT(self._redis, keys, args)
         _refuse(answer)
-        return _text(answer[1])
+        return _text(answer[1]), tuple(signal.decode("utf-8", "replace") for signal in answer[2])
 
-    async def deregister(self) -> bool:
-        """End this life cleanly. False if jobs are still held: the record stays for a rescue."""
+    async def deregister(self, process: str | None = None) -> bool:
+        """End this life cleanly. False if jobs are still held: the record stays for a rescue.
+
+        ``process`` is the identity under which it was shown to Sidekiq's readers.
+        """
         keys = [
             self._record, self._alive, self._working, self._checkpoints,
             self._keys.workers, self._keys.fleet(self.fleet),
         ]  # fmt: skip
-        answer = await DEREGISTER(self._redis, keys, [self.epoch, self.worker, self._keys.events])
+        if process is not None:
+            keys += self._process_keys(process)
+        answer = await DEREGISTER(self._redis, keys, [self.epoch, self.worker, self._keys.events, process or ""])
         _refuse(answer)
         return bool(answer[0] == b"OK")
+
+    def _process_keys(self, identity: str) -> list[str]:
+        keys = self._keys
+        return [
+            keys.processes, keys.process(identity), *keys.process_work(identity), keys.process_signals(identity),
+        ]  # fmt: skip
 
     async def take(self, queues: Sequence[str], count: int, number: int) -> Taken:
         """Take up to ``count`` jobs in the order of ``queues``; they are numbered from ``number`` on."""
@@ -262,6 +283,19 @@ def _refuse(answer: Sequence[Any]) -> None:
 
 def _flat(fields: Mapping[str, str | int | float]) -> list[str | int | float]:
     return [part for pair in fields.items() for part in pair]
+
+
+def _shown(shown: Shown) -> list[Any]:
+    fields: dict[str, Any] = {
+        "info": shown.info,
+        "busy": shown.busy,
+        "quiet": "true" if shown.quiet else "false",
+        "rss": shown.rss_kb,
+        "rtt_us": shown.rtt_us,
+        "concurrency": shown.concurrency,
+    }
+    work = [part for thread in shown.work for part in thread]
+    return [shown.identity, RECORD_SECONDS, int(shown.had_work), len(fields), *_flat(fields), *work]
 
 
 def _ms(seconds: float) -> int:

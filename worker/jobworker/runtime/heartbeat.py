@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.asyncio import Redis
 
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.processes import CLEANUP_SECONDS, remove_dead
 from jobworker.protocol.records import WorkerId
 from jobworker.protocol.scripts import WorkerScripts
+from jobworker.runtime.executor import Running
 from jobworker.runtime.life import ALIVE_SECONDS, Life
 from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.sidekiq import SidekiqView
 from jobworker.runtime.state import WorkerState
 
 log = logging.getLogger("jobworker.heartbeat")
@@ -36,11 +41,14 @@ _TURN_SECONDS = 0.25
 _BLOCKED_SECONDS = 2.0  # the loop did not turn: said once, with the place in the code
 _FRAMES = 4  # innermost ones shown of it
 
+_SIGNALS = {number.name[3:]: number for number in (signal.SIGTSTP, signal.SIGTERM, signal.SIGTTIN)}
+"""What Sidekiq's API sends: quiet, stop and dump_threads. Whoever can write to Redis could send any other."""
+
 
 class Heartbeat:
     """``running`` counts jobs whose code runs here or whose end is not acknowledged; ``connect`` opens a connection.
 
-    ``doing`` tells which job the event loop is in, for the log.
+    ``doing`` tells which job the event loop is in, for the log; ``jobs`` are those whose code runs here.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class Heartbeat:
         running: Callable[[], int],
         connect: Callable[[], Redis],
         doing: Callable[[], dict[str, Any]] = dict,
+        jobs: Callable[[], Iterable[Running]] = list,
     ) -> None:
         self._life = life
         self._link = link
@@ -58,6 +67,8 @@ class Heartbeat:
         self._running = running
         self._connect = connect
         self._doing = doing
+        self._view = SidekiqView(life, state, jobs)
+        self._clean_at = float("-inf")
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._ended = asyncio.Event()
@@ -121,6 +132,7 @@ class Heartbeat:
                         await self._beat(redis)
                 except AWAY as error:
                     _call(self._loop, self._link.lost, error)
+                    self._view.forget()
                     # Whatever is wrong with this connection, the next attempt has a new one.
                     await redis.connection_pool.disconnect()
                     pause = _AGAIN_SECONDS
@@ -135,14 +147,24 @@ class Heartbeat:
             return
         current = self._life.scripts
         scripts = WorkerScripts(redis, self._life.keys, self._life.worker, current.epoch, current.fleet)
+        shown, began = self._view.due(), time.monotonic()
+        fields = self._life.beat_fields()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                reason = await scripts.beat(ALIVE_SECONDS, self._running(), self._life.beat_fields())
+                reason, signals = await scripts.beat_and_show(ALIVE_SECONDS, self._running(), fields, shown)
         except StaleEpoch:
+            self._view.forget()
             _call(self._loop, self._life.ended, current)
             return
         self._last = time.monotonic()
+        self._view.told(shown, began)
         _call(self._loop, self._heard, reason)
+        for name in signals:
+            _obey(name)
+        if self._last >= self._clean_at:
+            self._clean_at = self._last + CLEANUP_SECONDS
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await remove_dead(redis, self._life.keys)
 
     def _heard(self, reason: str | None) -> None:
         self._link.back()
@@ -167,6 +189,19 @@ class Heartbeat:
                 "the event loop is still blocked: the heartbeat stops, and others take over the jobs of this worker",
                 extra={**self._doing(), "seconds": round(seconds, 1), "at": _where(self._loop_thread)},
             )
+
+
+def _obey(name: str) -> None:
+    number = _SIGNALS.get(name)
+    if number is None:
+        log.warning(
+            "unknown signal from Sidekiq's API: ignored, only %s are obeyed",
+            ", ".join(_SIGNALS),
+            extra={"signal": name},
+        )
+        return
+    log.info("signal from Sidekiq's API", extra={"signal": number.name})
+    os.kill(os.getpid(), number)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:

@@ -17,11 +17,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from jobworker.protocol import processes
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import FleetScripts, WorkerScripts
-from jobworker.runtime.settings import Settings
+from jobworker.runtime.settings import Order, Settings
 from jobworker.runtime.state import WorkerState
 
 log = logging.getLogger("jobworker.worker")
@@ -47,6 +48,8 @@ class Life:
         self._state = state
         self._started_at = time.time()
         self._server = ""
+        self.process = processes.identity(settings.hostname, os.getpid())
+        self.process_info = self._process_info()
         self.scripts = self._new()
         self._next: WorkerScripts | None = None
 
@@ -108,6 +111,15 @@ class Life:
     async def _server_run(self) -> str:
         return str((await self.redis.info("server")).get("run_id", ""))
 
+    @property
+    def concurrency(self) -> int:
+        """How many jobs run at the same time."""
+        return self._settings.concurrency
+
+    def rss_kb(self) -> int:
+        """Memory of this process; 0 where nobody tells."""
+        return _rss_kb()
+
     def beat_fields(self) -> dict[str, str | int | float]:
         """What each beat tells anew."""
         return {"stopping": int(self._state.stopping), "rss_kb": _rss_kb()}
@@ -125,9 +137,23 @@ class Life:
             "started_at": self._started_at,
             "hostname": settings.hostname,
             "pid": os.getpid(),
+            "process": self.process,
             "running": 0,
             **self.beat_fields(),
         }
+
+    def _process_info(self) -> bytes:
+        settings = self._settings
+        return processes.info(
+            self.process,
+            started_at=self._started_at,
+            tag=settings.fleet,
+            labels=["jobworker", *filter(None, [settings.revision])],
+            concurrency=settings.concurrency,
+            weights={queue.name: queue.weight for queue in settings.queues},
+            mode="strict" if settings.order is Order.STRICT else "weighted",
+            version=metadata.version("jobworker"),
+        )
 
 
 def _rss_kb() -> int:

@@ -67,6 +67,7 @@ class Process:
             lambda: self._fetch.load,
             lambda: connect(settings.redis_url),
             self._executor.doing,
+            lambda: list(self._executor.running.values()),
         )
         self._fetch.on_begun = self._heartbeat.registered
         self._stop = asyncio.Event()
@@ -185,7 +186,7 @@ class Process:
         return True
 
     async def _say_goodbye(self) -> bool:
-        if not await self._life.scripts.deregister():
+        if not await self._life.scripts.deregister(self._life.process):
             log.error("jobs are still held under this worker's name; others will rescue them")
             return False
         if self._settings.worker is None:

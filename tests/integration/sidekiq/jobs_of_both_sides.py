@@ -1,0 +1,43 @@
+"""The Python side of ``ruby/jobs.rb``: the same names, traces under ``:python``."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import redis
+
+from jobworker import App
+
+app = App()
+traces = redis.Redis.from_url(os.environ["JOBWORKER_REDIS_URL"])
+
+
+def trace(name: str, key: str) -> None:
+    traces.hincrby(f"test:{name}:python", key, 1)
+
+
+@app.job(name="Count")
+def count(side: str, number: int) -> None:
+    trace("counted", f"{side}:{number}")
+
+
+@app.job(name="Gated")
+def gated(name: str) -> None:
+    trace("started", name)
+    while not traces.exists(f"test:gate:{name}"):
+        time.sleep(0.02)
+    trace("done", name)
+
+
+@app.job(name="FailsOn", retry=5)
+def fails_on(side: str, name: str) -> None:
+    trace("tried", name)
+    if side == "python":
+        raise ValueError("Python fails")
+    trace("done", name)
+
+
+@app.job(name="DiesAtOnce", retry=0)
+def dies_at_once(name: str) -> None:
+    raise ValueError(f"Python buries {name}")
