@@ -90,17 +90,29 @@ InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class Run:
-    """Walks one job once. ``in_thread`` runs a plain function in a thread that knows the job's context."""
+    """Walks one job once.
+
+    ``in_thread`` runs a plain function in a thread that knows the job's context; ``clock`` gives seconds that never go
+    back, by which checkpoints fall due.
+    """
 
     def __init__(
-        self, job: IteratingJob, args: Sequence[Any], keeper: Keeper, interruption: Interruption, in_thread: InThread
+        self,
+        job: IteratingJob,
+        args: Sequence[Any],
+        keeper: Keeper,
+        interruption: Interruption,
+        in_thread: InThread,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = job
         self._args = args
         self._keeper = keeper
         self._interruption = interruption
         self._in_thread = in_thread
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._next_flush = self._began + _FIRST_SECONDS
         self._next_rows = _MANY_ROWS
         self._cursor: Any = None
@@ -155,9 +167,9 @@ class Run:
             raise
 
     async def _walk_async(self, pairs: AsyncIterator[tuple[Any, Any]]) -> End:
-        job, progress, interruption = self._job, self._job.progress, self._interruption
+        job, progress, interruption, clock = self._job, self._job.progress, self._interruption, self._clock
         record = job.on_error == "record"
-        breath = time.monotonic()
+        breath = clock()
         try:
             if self._interruption.requested:
                 return End.INTERRUPTED
@@ -172,12 +184,12 @@ class Run:
                 self._cursor = cursor
                 if interruption.requested:
                     return End.INTERRUPTED
-                now = time.monotonic()
+                now = clock()
                 if self._due(now) and await self._flush(wait=False) is Kept.CANCELLED:
                     return End.CANCELLED
                 if now - breath > _BREATH_SECONDS:
                     await asyncio.sleep(0)
-                    breath = time.monotonic()
+                    breath = clock()
             return End.COMPLETE
         finally:
             close = getattr(pairs, "aclose", None)
@@ -185,7 +197,7 @@ class Run:
                 await close()
 
     def _walk_plain(self, pairs: Iterator[tuple[Any, Any]], loop: asyncio.AbstractEventLoop) -> End:
-        job, progress, interruption = self._job, self._job.progress, self._interruption
+        job, progress, interruption, clock = self._job, self._job.progress, self._interruption, self._clock
         record = job.on_error == "record"
         try:
             if self._interruption.requested:
@@ -204,7 +216,7 @@ class Run:
                     self._cursor = cursor
                 if interruption.requested:
                     return End.INTERRUPTED
-                if self._due(time.monotonic()):
+                if self._due(clock()):
                     flush = asyncio.run_coroutine_threadsafe(self._flush(wait=False), loop)
                     if flush.result() is Kept.CANCELLED:
                         return End.CANCELLED
@@ -218,7 +230,7 @@ class Run:
         return now >= self._next_flush or self._job.progress.processed >= self._next_rows
 
     async def _flush(self, *, wait: bool) -> Kept:
-        now = time.monotonic()
+        now = self._clock()
         with self._step:
             progress = self._job.progress.snapshot()
             cursor = self._written_cursor()
@@ -230,7 +242,7 @@ class Run:
         )
         kept = await self._keeper.checkpoint(state, wait=wait)
         # Also after a failure: a Redis that is away is not asked again at each item.
-        self._next_flush = time.monotonic() + self._job.checkpoint_seconds
+        self._next_flush = self._clock() + self._job.checkpoint_seconds
         self._next_rows = self._job.progress.processed + _MANY_ROWS
         if kept is not Kept.LATER:
             self._job.progress.written(progress)
