@@ -207,6 +207,25 @@ def test_a_deleted_jobworker_lets_busy_pods_finish_and_then_goes(seed: int) -> N
     assert not run.cluster.held, "jobs were left with the dead"
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_jobworker_whose_pods_crash_while_redis_is_away_can_be_deleted(seed: int) -> None:
+    run = Run(seed)
+    run.turmoil(150)
+    run.cluster.redis_away = True
+    run.operator.seen = None
+    run.operator.jobworker = replace(run.operator.jobworker, deleting=True)
+    for _ in range(CALM_STEPS):
+        if run.operator.gone:
+            break
+        for pod in list(run.cluster.pods.values()):
+            # A worker without its Redis gives up after a while.
+            if run.cluster.now - (pod.facts.container_started_at or run.cluster.now) > 5:
+                run.cluster.crash(pod)
+        run.step()
+    assert run.operator.gone, run.operator.jobworker.status
+    assert not run.cluster.pods
+
+
 def test_one_long_job_does_not_hold_up_the_rollout_of_the_others() -> None:
     run = Run(0)
     run.change(replicas=4, scaling=ScalingSpec(), rollout=RolloutSpec(max_surge=Amount(1)))

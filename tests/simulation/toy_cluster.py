@@ -10,7 +10,15 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from jobworker_operator.model.facts import PodFacts, QueueFacts, RedisFacts, Removal, RemovalReason, WorkerActivity
+from jobworker_operator.model.facts import (
+    Crash,
+    PodFacts,
+    QueueFacts,
+    RedisFacts,
+    Removal,
+    RemovalReason,
+    WorkerActivity,
+)
 from jobworker_operator.model.names import quiet_reason
 
 STEP = 0.5
@@ -104,10 +112,13 @@ class ToyCluster:
         """The worker's process dies, and the kubelet will start it again."""
         if pod.facts.container_running:
             pod.jobs.clear()
-            pod.restarts_at = self.now + self.random.choice([0.5, 3.0, 10.0])
+            pause = self.random.choice([0.5, 3.0, 10.0])
+            pod.restarts_at = self.now + pause
             self._change(
                 pod, container_running=False, container_started_at=None, ready=False, ready_since=None,
                 unready_since=self.now, restarts=pod.facts.restarts + 1,
+                waiting_reason="CrashLoopBackOff" if pause > STEP else "",
+                crash=Crash("worker", "Error, exit code 1"),
             )  # fmt: skip
 
     def evict(self, pod: Pod) -> None:
@@ -224,6 +235,7 @@ class ToyCluster:
         pod.ready_at = self.now + 1
         self._change(
             pod, phase="Running", container_running=True, container_started_at=self.now, container_ever_started=True,
+            waiting_reason="",
         )  # fmt: skip
 
     def _worker(self, pod: Pod) -> None:

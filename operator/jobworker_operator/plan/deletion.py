@@ -53,9 +53,13 @@ def _let_go_at_once(observation: Observation) -> Iterator[Action]:
 
 
 def _release(member: Member, drain: DrainSpec, now: float, *, readable: bool) -> Iterator[Action]:
-    if member.pod.terminating or member.pod.ended:
+    if member.pod.terminating:
         return
-    if member.pod.never_ran and not member.pod.scheduled:
+    if member.pod.ended:
+        # `clear_lost` asks Redis first, so as to blame the right job. Where it cannot, nobody is blamed.
+        if member.activity is None:
+            yield delete_unconfirmed(member, "Deleted", f"had ended: {member.pod.status_reason or member.pod.phase}")
+    elif member.pod.never_ran and not member.pod.scheduled:
         yield delete_unconfirmed(member, "Deleted", "was never scheduled")
     elif member.activity is None and runs_nothing(member.pod):
         # Its deletion cuts nothing. What it held when it crashed stays in Redis and is rescued.

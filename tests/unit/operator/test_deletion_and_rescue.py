@@ -80,6 +80,7 @@ BACK_OFF: dict[str, Any] = {**DEAD, "restarts": 3, "waiting_reason": "CrashLoopB
         pytest.param(pod("p", **BACK_OFF, others_running=True), False, id="in back-off beside a container that runs"),
         pytest.param(pending("p", waiting_reason="ErrImagePull", others_running=True), True, id="never ran"),
         pytest.param(pod("p", **BACK_OFF, terminating=True), False, id="is going already"),
+        pytest.param(pod("p", **DEAD, phase="Failed", disrupted=True), True, id="evicted"),
     ],
 )
 def test_a_deletion_without_redis_takes_pods_in_which_nothing_runs(shown: PodFacts, *, goes: bool) -> None:
