@@ -227,7 +227,7 @@ INVALID = {
     ),
     "minimum above maximum": (
         "spec: {scaling: {mode: Auto, minReplicas: 5, maxReplicas: 4}}",
-        "scaling.minReplicas is greater than scaling.maxReplicas; lower the one or raise the other",
+        "scaling.minReplicas (5) is greater than scaling.maxReplicas (4); lower the one or raise the other",
     ),
     "a window of more than an hour": (
         "spec: {scaling: {behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}}}",
