@@ -35,8 +35,8 @@ def test_min_above_max_is_refused_with_both_names(shop: Shop, shop_redis: redis.
     wrong = shop.jobworker(scaling={"mode": "Auto", "minReplicas": 5, "maxReplicas": 2})
     done = shop.platform.kubectl("apply", "-f", "-", input=json.dumps(wrong))
     assert done.returncode != 0
-    assert "minReplicas" in done.stderr
-    assert "maxReplicas" in done.stderr
+    assert "minReplicas (5)" in done.stderr
+    assert "maxReplicas (2)" in done.stderr
 
 
 def test_a_redis_that_does_not_answer_is_named_in_the_status(shop: Shop, shop_redis: redis.Redis) -> None:
@@ -54,7 +54,9 @@ def test_a_secret_that_the_operator_may_not_read_says_which_value_of_the_chart_a
 ) -> None:
     reference = {"urlFrom": {"secretKeyRef": {"name": "shop-redis", "key": "url"}}}
     shop.platform.apply(shop.jobworker(replicas=1, redis=reference))
-    assert "secretNamespaces" in message(shop, "Degraded", "True")
+    said = message(shop, "Degraded", "True")
+    assert "secretNamespaces" in said
+    assert "cannot tell whether it exists" in said
 
 
 @pytest.mark.namespace(SECRETS_NAMESPACE)
@@ -90,6 +92,66 @@ def test_an_image_that_cannot_start_stops_the_rollout_and_leaves_the_old_pods_wo
     )
 
 
+def test_a_crash_loop_is_told_once_in_the_workers_own_words(shop: Shop, shop_redis: redis.Redis) -> None:
+    template = pod_template()
+    template["spec"]["containers"][0]["args"] = ["run", "nosuch:app"]
+    shop.platform.apply(shop.jobworker(replicas=1, template=template))
+
+    def said() -> str:
+        return str(shop.condition("Degraded").get("message", ""))
+
+    wait_until_sync(lambda: "there is no module nosuch" in said(), 90, "the worker's own words")
+    wait_until_sync(lambda: "PodsCannotStart" in events(shop), 30, "the Event")
+
+    def restarts() -> int:
+        return sum(pod["status"]["containerStatuses"][0]["restartCount"] for pod in shop.pods())
+
+    # The first pause is 10 s, the next 20 s: after the third restart there was one of each at least.
+    wait_until_sync(lambda: restarts() >= 3, 120, "three restarts")
+    wait_until_sync(lambda: shop.pods()[0]["status"]["containerStatuses"][0]["state"].get("waiting"), 60, "a back-off")
+    assert events(shop).count("PodsCannotStart") == 1
+    assert "Recovered" not in events(shop)
+    shop.platform.apply(shop.jobworker(replicas=1))
+    shop.wait_ready()
+    wait_until_sync(lambda: "Recovered" in events(shop), 30, "the end of the trouble")
+
+
+def test_a_container_that_is_no_worker_is_told_before_the_deadline(shop: Shop, shop_redis: redis.Redis) -> None:
+    template = pod_template()
+    template["spec"]["containers"][0] |= {"command": ["python", "-c", "import time; time.sleep(600)"], "args": []}
+    shop.platform.apply(shop.jobworker(replicas=1, template=template))
+    wait_until_sync(lambda: shop.condition("Degraded").get("reason") == "NotRegistered", 120, "Degraded=NotRegistered")
+    assert "jobworker run" in shop.condition("Degraded")["message"]
+
+
+def test_a_jobworker_whose_pods_crash_without_redis_can_be_deleted(shop: Shop, shop_redis: redis.Redis) -> None:
+    template = pod_template()
+    template["spec"]["containers"][0]["args"] = ["run", "shop:app", "--connect-seconds", "1"]
+    nowhere = {"url": "redis://nowhere.invalid:6379/0"}
+    shop.platform.apply(shop.jobworker(replicas=2, redis=nowhere, template=template))
+    wait_until_sync(lambda: "CrashLoopBackOff" in shop.condition("Degraded").get("message", ""), 120, "a crash loop")
+    done = shop.platform.kubectl("delete", "jw", "shop", "-n", shop.namespace, "--timeout=120s")
+    assert done.returncode == 0, done.stderr
+    wait_until_sync(lambda: not shop.pods(), 60, "its pods are gone")
+
+
+def test_a_deletion_that_waits_without_redis_names_the_command_that_gives_it_up(
+    shop: Shop, shop_redis: redis.Redis
+) -> None:
+    shop.platform.apply(shop.jobworker(replicas=1))
+    shop.wait_ready()
+    shop.platform.kubectl("scale", "deployment/redis", "--replicas=0", "-n", shop.namespace)
+    wait_until_sync(lambda: shop.condition("Degraded").get("reason") == "RedisUnreachable", 60, "Redis is away")
+    shop.platform.kubectl("delete", "jw", "shop", "-n", shop.namespace, "--wait=false")
+    wait_until_sync(lambda: shop.condition("Progressing").get("reason") == "DeletionHeld", 30, "the reason")
+    command = f"kubectl delete pod -n {shop.namespace} -l jobworker.dev/jobworker=shop"
+    assert command in shop.condition("Progressing")["message"]
+    assert command in shop.status()["summary"]
+    wait_until_sync(lambda: "DeletionHeld" in events(shop), 30, "the Event")
+    assert shop.platform.kubectl(*command.split()[1:]).returncode == 0
+    wait_until_sync(lambda: shop.platform.get("jw", "shop", shop.namespace) is None, 60, "it goes")
+
+
 def test_a_class_that_does_not_exist_waits_for_a_retry_and_says_so(shop: Shop, shop_redis: redis.Redis) -> None:
     shop.platform.apply(shop.jobworker(replicas=1))
     shop.wait_ready()
@@ -110,6 +172,13 @@ def test_a_payload_that_is_no_json_lies_in_the_dead_set(shop: Shop, shop_redis: 
     (entry,) = wait_until_sync(lambda: shop_redis.zrange("dead", 0, -1), 20, "an entry in the dead set")
     assert b"this is no json" in entry
     assert "not JSON" in _logs(shop)
+
+
+def events(shop: Shop) -> list[str]:
+    """Reasons of the Events about JobWorkers of the shop, each as often as it was posted."""
+    posted = shop.platform.list("events", shop.namespace)
+    ours = [event for event in posted if event["involvedObject"]["kind"] == "JobWorker"]
+    return [event["reason"] for event in ours for _ in range(event["count"])]
 
 
 def _logs(shop: Shop) -> str:

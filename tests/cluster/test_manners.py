@@ -23,6 +23,8 @@ def test_apply_wait_get_scale_and_delete(shop: Shop, shop_redis: redis.Redis) ->
 
     assert kubectl("scale", "jw/shop", "--replicas=4", *space).returncode == 0
     wait_until_sync(lambda: shop.status().get("readyReplicas") == 4, 60, "four ready replicas")
+    told = kubectl("get", "events", "--field-selector=reason=Rescaled", *space).stdout
+    assert "From 2 to 4 replicas" in told
     assert kubectl("scale", "jw/shop", "--replicas=1", *space).returncode == 0
     wait_until_sync(lambda: len(shop.pods()) == 1, 60, "one pod")
     scale = json.loads(kubectl("get", "jw", "shop", "--subresource=scale", "-o", "json", *space).stdout)
