@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 
 from jobworker.client.asynchronous import Client
 from jobworker.client.connection import DEFAULT_URL
@@ -27,8 +28,20 @@ from jobworker.protocol.payload import JobId
 
 P = ParamSpec("P")
 R = TypeVar("R")
+A1 = TypeVar("A1")
+A2 = TypeVar("A2")
+Args = TypeVarTuple("Args")
 C = TypeVar("C", bound=type[IteratingJob])
 H = TypeVar("H", bound=DeathHandler)
+
+
+class Takes(Protocol[*Args]):
+    """What takes arguments of these types, so that many tuples of them can be checked as well as one call."""
+
+    @property
+    def enqueue_sync(self) -> Callable[[*Args], JobId]:
+        """Enqueue one."""
+        ...
 
 
 class Enqueueable(Generic[P]):
@@ -37,6 +50,11 @@ class Enqueueable(Generic[P]):
     def __init__(self, app: App, defined: Definition) -> None:
         self._app = app
         self.definition = defined
+        options = defined.options
+        self._options = {
+            "queue": options.queue, "retry": options.retry, "signature": defined.signature, **options.fields,
+        }  # fmt: skip
+        self._fewest, self._most = _places(defined.signature)
 
     @property
     def name(self) -> str:
@@ -49,11 +67,11 @@ class Enqueueable(Generic[P]):
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
         """
-        return await self._app.client.enqueue(self.name, self._bind(args, kwargs), **self._options())
+        return await self._app.client.enqueue(self.name, self._bind(args, kwargs), **self._options)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """`enqueue` for code without an event loop."""
-        return self._app.sync_client.enqueue(self.name, self._bind(args, kwargs), **self._options())
+        return self._app.sync_client.enqueue(self.name, self._bind(args, kwargs), **self._options)
 
     async def schedule(self, when: datetime | timedelta | float, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """Enqueue it at a time with a zone, or after so long (seconds or timedelta); the jid.
@@ -62,11 +80,20 @@ class Enqueueable(Generic[P]):
             ArgumentsNotJSON: an argument cannot travel as JSON.
             ValueError: the time has no zone.
         """
-        return await self._app.client.schedule(when, self.name, self._bind(args, kwargs), **self._options())
+        return await self._app.client.schedule(when, self.name, self._bind(args, kwargs), **self._options)
 
     def schedule_sync(self, when: datetime | timedelta | float, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """`schedule` for code without an event loop."""
-        return self._app.sync_client.schedule(when, self.name, self._bind(args, kwargs), **self._options())
+        return self._app.sync_client.schedule(when, self.name, self._bind(args, kwargs), **self._options)
+
+    @overload
+    async def enqueue_many(self: Takes[*Args], args_of_each: Iterable[tuple[*Args]]) -> list[JobId]: ...
+
+    @overload
+    async def enqueue_many(self: Takes[A1], args_of_each: Iterable[tuple[A1]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
+
+    @overload
+    async def enqueue_many(self: Takes[A1, A2], args_of_each: Iterable[tuple[A1, A2]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
 
     async def enqueue_many(self, args_of_each: Iterable[tuple[Any, ...]]) -> list[JobId]:
         """Enqueue it once for each tuple of arguments, a thousand in a network crossing; the jids in order.
@@ -74,21 +101,26 @@ class Enqueueable(Generic[P]):
         Raises:
             ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
         """
-        bound = (self._bind(args, {}) for args in args_of_each)
-        return await self._app.client.enqueue_many(self.name, bound, **self._options())
+        return await self._app.client.enqueue_many(self.name, map(self._bind, args_of_each), **self._options)
+
+    @overload
+    def enqueue_many_sync(self: Takes[*Args], args_of_each: Iterable[tuple[*Args]]) -> list[JobId]: ...
+
+    @overload
+    def enqueue_many_sync(self: Takes[A1], args_of_each: Iterable[tuple[A1]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
+
+    @overload
+    def enqueue_many_sync(self: Takes[A1, A2], args_of_each: Iterable[tuple[A1, A2]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
 
     def enqueue_many_sync(self, args_of_each: Iterable[tuple[Any, ...]]) -> list[JobId]:
         """`enqueue_many` for code without an event loop."""
-        bound = (self._bind(args, {}) for args in args_of_each)
-        return self._app.sync_client.enqueue_many(self.name, bound, **self._options())
+        return self._app.sync_client.enqueue_many(self.name, map(self._bind, args_of_each), **self._options)
 
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        return self.definition.bind(args, kwargs)
-
-    def _options(self) -> dict[str, Any]:
-        defined = self.definition
-        options = defined.options
-        return {"queue": options.queue, "retry": options.retry, "signature": defined.signature, **options.fields}
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Sequence[Any]:
+        # Arguments by place that are neither too few nor too many need no look at the signature.
+        if not kwargs and self._fewest <= len(args) <= self._most:
+            return args
+        return self.definition.bind(args, kwargs or {})
 
 
 class Job(Enqueueable[P], Generic[P, R]):
@@ -257,3 +289,11 @@ class App:
         defined = definition.of_function(target, name or target.__name__, options)
         self.jobs.add(defined)
         return Job(self, defined, target)
+
+
+def _places(signature: inspect.Signature) -> tuple[int, float]:
+    """How many arguments it takes by place: at least and at most."""
+    parameters = signature.parameters.values()
+    any_number = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+    return len(needed), math.inf if any_number else len(parameters)

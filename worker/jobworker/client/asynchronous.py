@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from jobworker.client import push, wire
 from jobworker.client.connection import connect
-from jobworker.client.push import Kind, Pushes
+from jobworker.client.push import Pushes
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
 
@@ -44,7 +44,10 @@ class Client:
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
         """
-        return await self.push(self._pushes.kind(job_class, queue, retry, fields, signature), args)
+        kind = self._pushes.kind(job_class, queue, retry, fields, signature)
+        made = self._pushes.one(kind, args, time.time())
+        await wire.send_async(self._redis, made)
+        return made.jids[0]
 
     async def enqueue_many(
         self,
@@ -61,7 +64,11 @@ class Client:
         Raises:
             ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
         """
-        return await self.push_many(self._pushes.kind(job_class, queue, retry, fields, signature), args_of_each)
+        kind = self._pushes.kind(job_class, queue, retry, fields, signature)
+        jids: list[JobId] = []
+        made = self._pushes.many(kind, args_of_each, time.time)
+        await wire.send_each_async(self._redis, made, lambda sent: jids.extend(sent.jids))
+        return jids
 
     async def schedule(
         self,
@@ -80,24 +87,8 @@ class Client:
             ArgumentsNotJSON: an argument cannot travel as JSON.
             ValueError: the time has no zone.
         """
-        return await self.push_later(when, self._pushes.kind(job_class, queue, retry, fields, signature), args)
-
-    async def push(self, kind: Kind, args: Sequence[Any]) -> JobId:
-        """`enqueue` for a kind of jobs that is known beforehand."""
-        made = self._pushes.one(kind, args, time.time())
-        await wire.send_async(self._redis, made)
-        return made.jids[0]
-
-    async def push_many(self, kind: Kind, args_of_each: Iterable[Sequence[Any]]) -> list[JobId]:
-        """`enqueue_many` for a kind of jobs that is known beforehand."""
-        jids: list[JobId] = []
-        made = self._pushes.many(kind, args_of_each, time.time)
-        await wire.send_each_async(self._redis, made, lambda sent: jids.extend(sent.jids))
-        return jids
-
-    async def push_later(self, when: datetime | timedelta | float, kind: Kind, args: Sequence[Any]) -> JobId:
-        """`schedule` for a kind of jobs that is known beforehand."""
         now = time.time()
+        kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         jid, payload = kind.job(args, now, later=True)
         await self._redis.zadd(self._keys.schedule, {payload: push.due(now, when)})
         return jid

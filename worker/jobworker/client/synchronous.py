@@ -13,7 +13,7 @@ import redis
 
 from jobworker.client import push, wire
 from jobworker.client.connection import connect_sync
-from jobworker.client.push import Kind, Pushes
+from jobworker.client.push import Pushes
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
 
@@ -41,7 +41,10 @@ class SyncClient:
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
         """
-        return self.push(self._pushes.kind(job_class, queue, retry, fields, signature), args)
+        kind = self._pushes.kind(job_class, queue, retry, fields, signature)
+        made = self._pushes.one(kind, args, time.time())
+        wire.send(self._redis, made)
+        return made.jids[0]
 
     def enqueue_many(
         self,
@@ -58,7 +61,11 @@ class SyncClient:
         Raises:
             ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
         """
-        return self.push_many(self._pushes.kind(job_class, queue, retry, fields, signature), args_of_each)
+        kind = self._pushes.kind(job_class, queue, retry, fields, signature)
+        jids: list[JobId] = []
+        made = self._pushes.many(kind, args_of_each, time.time)
+        wire.send_each(self._redis, made, lambda sent: jids.extend(sent.jids))
+        return jids
 
     def schedule(
         self,
@@ -77,24 +84,8 @@ class SyncClient:
             ArgumentsNotJSON: an argument cannot travel as JSON.
             ValueError: the time has no zone.
         """
-        return self.push_later(when, self._pushes.kind(job_class, queue, retry, fields, signature), args)
-
-    def push(self, kind: Kind, args: Sequence[Any]) -> JobId:
-        """`enqueue` for a kind of jobs that is known beforehand."""
-        made = self._pushes.one(kind, args, time.time())
-        wire.send(self._redis, made)
-        return made.jids[0]
-
-    def push_many(self, kind: Kind, args_of_each: Iterable[Sequence[Any]]) -> list[JobId]:
-        """`enqueue_many` for a kind of jobs that is known beforehand."""
-        jids: list[JobId] = []
-        made = self._pushes.many(kind, args_of_each, time.time)
-        wire.send_each(self._redis, made, lambda sent: jids.extend(sent.jids))
-        return jids
-
-    def push_later(self, when: datetime | timedelta | float, kind: Kind, args: Sequence[Any]) -> JobId:
-        """`schedule` for a kind of jobs that is known beforehand."""
         now = time.time()
+        kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         jid, payload = kind.job(args, now, later=True)
         self._redis.zadd(self._keys.schedule, {payload: push.due(now, when)})
         return jid

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar, TypeVarTuple, overload
 
 from jobworker.errors import ConfigurationError
 from jobworker.iteration.progress import JobProgress
 from jobworker.protocol.payload import JobId
 
 P = ParamSpec("P")
+A1 = TypeVar("A1")
+A2 = TypeVar("A2")
+Args = TypeVarTuple("Args")
 
 When = datetime | timedelta | float
 
@@ -20,6 +23,15 @@ class Iterates(Protocol[P]):
 
     @property
     def each_iteration(self) -> Callable[Concatenate[Any, P], Any]:
+        """Works on one item."""
+        ...
+
+
+class IteratesWith(Protocol[*Args]):
+    """The same for many tuples of arguments."""
+
+    @property
+    def each_iteration(self) -> Callable[[Any, *Args], Any]:
         """Works on one item."""
         ...
 
@@ -115,10 +127,34 @@ class IteratingJob:
         """`schedule` for code without an event loop."""
         return _registered(cls).schedule_sync(when, *args, **kwargs)
 
+    @overload
+    @classmethod
+    async def enqueue_many(cls: type[IteratesWith[*Args]], args_of_each: Iterable[tuple[*Args]]) -> list[JobId]: ...
+
+    @overload
+    @classmethod
+    async def enqueue_many(cls: type[IteratesWith[A1]], args_of_each: Iterable[tuple[A1]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
+
+    @overload
+    @classmethod
+    async def enqueue_many(cls: type[IteratesWith[A1, A2]], args_of_each: Iterable[tuple[A1, A2]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
+
     @classmethod
     async def enqueue_many(cls, args_of_each: Iterable[tuple[Any, ...]]) -> list[JobId]:
         """Enqueue it once for each tuple of arguments, a thousand in a network crossing; the jids in order."""
         return await _registered(cls).enqueue_many(args_of_each)
+
+    @overload
+    @classmethod
+    def enqueue_many_sync(cls: type[IteratesWith[*Args]], args_of_each: Iterable[tuple[*Args]]) -> list[JobId]: ...
+
+    @overload
+    @classmethod
+    def enqueue_many_sync(cls: type[IteratesWith[A1]], args_of_each: Iterable[tuple[A1]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
+
+    @overload
+    @classmethod
+    def enqueue_many_sync(cls: type[IteratesWith[A1, A2]], args_of_each: Iterable[tuple[A1, A2]]) -> list[JobId]: ...  # type: ignore[overload-cannot-match]  # fewer than all
 
     @classmethod
     def enqueue_many_sync(cls, args_of_each: Iterable[tuple[Any, ...]]) -> list[JobId]:
