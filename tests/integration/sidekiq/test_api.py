@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
 
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.redis
 RETRY, DEAD = "Sidekiq::RetrySet.new", "Sidekiq::DeadSet.new"
 
 
-def names(ruby: Console, of: str) -> list[str]:
+def names(ruby: Console, of: str) -> list[Any]:
     return sorted(ruby(f"{of}.map {{ |job| job.args.last }}"))
 
 
