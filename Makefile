@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SOURCES := worker/jobworker operator/jobworker_operator examples tests scripts
 
-.PHONY: help bootstrap check test demo demo-down images lock format clean \
+.PHONY: help bootstrap check test chaos demo demo-down images lock format clean \
         bootstrap-python bootstrap-redis bootstrap-ruby-sidekiq bootstrap-cluster
 
 help: ## list the targets
@@ -27,6 +27,9 @@ test: check bootstrap-redis bootstrap-ruby-sidekiq bootstrap-cluster ## everythi
 	$(BIN)/pytest -q tests/simulation
 	$(BIN)/pytest -q tests/integration
 	$(BIN)/pytest -q tests/cluster
+
+chaos: bootstrap-python bootstrap-redis ## kill workers, Redis and connections, prove that no job is lost (SECONDS=600 SEED=7 KILLS=2000)
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
 
 demo: bootstrap-python bootstrap-cluster ## a cluster, an import, a rollout in the middle of it, and the numbers
 	@$(BIN)/python -m examples.demo up

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import sys
 import tempfile
@@ -20,24 +21,27 @@ from tests.chaos.records import Tail, read
 from tests.chaos.storm import Size, Storm, storm
 from tests.chaos.story import tell
 
+_SECONDS = 60.0
 _SHOWN = 10
 _LINE_SECONDS = 15.0
 
 
 @click.command()
-@click.option("--seconds", default=60.0, show_default=True, help="How long the storm blows.")
+@click.option("--seconds", default=None, type=float, help="How long the storm blows; 60 by default.")
 @click.option("--seed", default=None, type=int, help="The same seed brings the same strokes; made up by default.")
-@click.option("--kills", default=0, help="End after so many SIGKILLs of workers, if that is sooner.")
+@click.option("--kills", default=0, help="End after so many SIGKILLs of workers, however long they take.")
 @click.option("--per-second", default=8.0, show_default=True, help="Strokes on workers.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep records and logs there, also of a good run.")
 @click.option("--tally", type=click.Path(path_type=Path), help="Add a line with the numbers to this file.")
 def main(
-    seconds: float, seed: int | None, kills: int, per_second: float, keep: Path | None, tally: Path | None
+    seconds: float | None, seed: int | None, kills: int, per_second: float, keep: Path | None, tally: Path | None
 ) -> None:
     """Kill, stop, cut and restart everything for a while, then prove that no job was lost."""
     console = Console(soft_wrap=True)
     seed = int(time.time()) % 1_000_000 if seed is None else seed
-    size = Size(seed, seconds if not kills or seconds != 60.0 else 1e9, kills, per_second)
+    if seconds is None:
+        seconds = math.inf if kills else _SECONDS
+    size = Size(seed, seconds, kills, per_second)
     folder = keep or Path(tempfile.mkdtemp(prefix="jobworker-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"seed {seed}; records and logs in {folder}")
