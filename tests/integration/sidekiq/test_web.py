@@ -52,7 +52,7 @@ async def test_dashboard_and_queue_pages_show_our_jobs(
     newest = ruby("page('/queues/mails')")
     assert newest.count("Count") >= 25
     assert "&quot;ä&quot;, 29" in newest
-    assert "&quot;ä&quot;, 0<" in ruby("page('/queues/mails?page=2')")
+    assert "&quot;ä&quot;, 0" in ruby("page('/queues/mails?page=2')")
     first = f"Sidekiq::Queue.new('mails').find_job('{jobs[0]}')"
     ruby(f"submit('/queues/mails/delete', '/queues/mails', key_val: {first}.value)")
     assert ruby("Sidekiq::Queue.new('mails').size") == 29
