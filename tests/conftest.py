@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer
@@ -18,9 +18,11 @@ def pytest_configure() -> None:
     # that nobody closes, and the warning of it fails whichever test the garbage collector runs in.
     asyncio.set_event_loop(None)
     # A gate gives the same answer twice; whoever works here explores anew at each run, and keeps what is found.
-    settings.register_profile("ci", derandomize=True)
-    if os.environ.get("CI"):
-        settings.load_profile("ci")
+    # Neither measures how long an example takes: a loaded machine is no defect.
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("ci", patient, derandomize=True)
+    settings.register_profile("here", patient)
+    settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session")

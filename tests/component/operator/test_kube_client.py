@@ -53,21 +53,26 @@ async def test_each_status_is_one_kind_of_error(
     assert caught.value.words == "the server's own words"
 
 
+def is_now(kube: Kube) -> bool:
+    """By this machine's own clock, however long the looks at it take."""
+    return time.time() <= kube.now() <= time.time()
+
+
 @pytest.mark.parametrize("ahead", [60.0, -60.0])
 async def test_now_is_the_time_of_the_api_server(
     api: ApiServer, kube: Kube, ahead: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.put(SHOP_PODS, pod("a"))
     await kube.get(PODS, "shop", "a")
-    assert kube.now() == pytest.approx(time.time(), abs=0.1), "a difference of whole seconds was taken for news"
+    assert is_now(kube), "a difference of whole seconds was taken for news"
     api.clock_ahead = ahead
     for _ in range(3):
         await kube.get(PODS, "shop", "a")
-    assert kube.now() == pytest.approx(time.time() + ahead, abs=2)
+    assert kube.now() == pytest.approx(time.time() + ahead, abs=30), "neither this machine's time, nor the wrong way"
     assert caplog.text.count("NTP") == 1
     api.clock_ahead = 0.0
     await kube.get(PODS, "shop", "a")
-    assert kube.now() == pytest.approx(time.time(), abs=0.1)
+    assert is_now(kube)
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
