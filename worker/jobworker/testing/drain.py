@@ -1,0 +1,310 @@
+"""Runs an iterating job, interrupts it wherever that is possible, and shows that its effects stay the same.
+
+The walk is that of a worker; only the place where the job's cursor lies, the clock by which checkpoints fall due and
+the moment of the interruption are the simulation's. Each run is a new instance with arguments out of JSON, as on a
+new worker.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from jobworker.iteration.enumerators import Counted
+from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.run import End, InThread, Kept, Run
+from jobworker.jobs import arguments, definition
+from jobworker.jobs.context import CURRENT, Context, Interruption
+from jobworker.jobs.definition import Options
+from jobworker.protocol.records import Checkpoint
+from jobworker.testing import execution
+from jobworker.testing.disturbances import Disturbance, Leg, crashes, interruptions
+from jobworker.testing.keeper import MemoryKeeper, Places
+from jobworker.testing.promises import Promise, same, told
+
+_JID = "0123456789abcdef01234567"
+_LEAP_SECONDS = 1e9  # longer than any checkpoint may be apart
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedDrain:
+    """What a simulation did: ``items`` of the job, and how often it was interrupted and killed, each time anew."""
+
+    items: int
+    interruptions: int
+    crashes: int
+
+
+class _Killed(BaseException):
+    """SIGKILL: nothing of this run happens any more. No Exception, so that no job's own `except` catches it."""
+
+
+class _MortalKeeper(MemoryKeeper):
+    """Writes nothing for the dead."""
+
+    killed = False
+
+    async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:
+        if self.killed:
+            raise _Killed
+        return await super().checkpoint(state, wait=wait)
+
+
+class _Walk:
+    """One run of the job, disturbed as its leg says."""
+
+    def __init__(self, target: type[IteratingJob], args: bytes, places: Places, leg: Leg) -> None:
+        self.job = target()
+        self.items = 0
+        self._args = orjson.loads(args)
+        self._leg = leg
+        self._keeper = _MortalKeeper(places, _JID)
+        self._interruption = Interruption()
+        self._interruption.requested = leg.interrupt == 0
+        self._seconds = 0.0
+        self._context = Context(_JID, target.__name__, "default", 1, self._interruption)
+        self._disturb()
+
+    def make(self, in_thread: InThread) -> Run:
+        """The run as a worker would make it."""
+        return Run(self.job, self._args, self._keeper, self._interruption, in_thread, clock=lambda: self._seconds)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The job can ask for its context inside."""
+        token = CURRENT.set(self._context)
+        try:
+            yield
+        finally:
+            CURRENT.reset(token)
+
+    def _disturb(self) -> None:
+        build = self.job.build_enumerator
+
+        async def build_async(*args: Any, **kwargs: Any) -> Any:
+            return self._around(await build(*args, **kwargs))
+
+        def build_plain(*args: Any, **kwargs: Any) -> Any:
+            return self._around(build(*args, **kwargs))
+
+        self.job.build_enumerator = build_async if inspect.iscoroutinefunction(build) else build_plain
+
+    def _around(self, enumerator: Any) -> Any:
+        if isinstance(enumerator, Iterable):
+            around: Any = _Pairs(lambda: self._pairs(enumerator))
+        elif hasattr(enumerator, "__aiter__"):
+            around = _AsyncPairs(lambda: self._pairs_async(enumerator))
+        else:
+            return enumerator  # the run refuses it in its own words
+        if isinstance(enumerator, Counted):
+            around.total = enumerator.total
+        return around
+
+    def _pairs(self, enumerator: Iterable[Any]) -> Iterator[Any]:
+        pairs = iter(enumerator)
+        try:
+            for pair in pairs:
+                self._before_item()
+                yield pair
+            self._before_end()
+        finally:
+            close = getattr(pairs, "close", None)
+            if close is not None:
+                close()
+
+    async def _pairs_async(self, enumerator: Any) -> AsyncIterator[Any]:
+        pairs = aiter(enumerator)
+        try:
+            async for pair in pairs:
+                self._before_item()
+                yield pair
+            self._before_end()
+        finally:
+            close = getattr(pairs, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _before_item(self) -> None:
+        if self._leg.kill == self.items:
+            self._kill()
+        self.items += 1
+        if self._leg.interrupt == self.items:
+            self._interruption.requested = True
+        if self._leg.checkpoint == self.items:
+            self._seconds += _LEAP_SECONDS
+
+    def _before_end(self) -> None:
+        if self._leg.kill is not None:
+            self._kill()
+
+    def _kill(self) -> None:
+        self._keeper.killed = True
+        raise _Killed
+
+
+class _Pairs:
+    def __init__(self, pairs: Callable[[], Iterator[Any]]) -> None:
+        self._iterate = pairs
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._iterate()
+
+
+class _AsyncPairs:
+    def __init__(self, pairs: Callable[[], AsyncIterator[Any]]) -> None:
+        self._iterate = pairs
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._iterate()
+
+
+_Step = _Walk | Callable[[], Any]
+_Steps = Generator[_Step, Any, SimulatedDrain]
+
+
+async def simulate_drain(
+    job: type[IteratingJob],
+    *args: Any,
+    reset: Callable[[], Any],
+    effects: Callable[[], Any],
+    crash: bool | Promise = False,
+    most: int = 300,
+    seed: int = 0,
+) -> SimulatedDrain:
+    """Interrupt a job of these arguments everywhere, and compare its effects with those of an undisturbed run.
+
+    ``reset`` puts the world in front of each run back to where the job begins, ``effects`` reads what the job has done
+    in a form that can be compared and printed; both may be async. A clean interruption, as by a deploy, comes after
+    each possible number of items, after every single item, and twice at each pair of places. At most ``most``
+    interruptions are tried, in a long job at places drawn by ``seed``.
+
+    ``crash`` also kills the job, as SIGKILL does, at each place with each place of the last checkpoint before it.
+    What was done since then is done again, so True expects a job that bears that: equal effects. Another promise, such
+    as `at_least_once`, allows more.
+
+    Raises:
+        AssertionError: the effects differ; the message says after which disturbance, and shows both.
+        Exception: what the undisturbed job raised.
+    """
+    steps = _simulation(job, args, reset, effects, crash, most, seed)
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = await _walked(step) if isinstance(step, _Walk) else await _answered(step)
+            except (Exception, _Killed) as error:  # noqa: BLE001  # the simulation judges it
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        report: SimulatedDrain = end.value
+        return report
+
+
+def simulate_drain_sync(
+    job: type[IteratingJob],
+    *args: Any,
+    reset: Callable[[], Any],
+    effects: Callable[[], Any],
+    crash: bool | Promise = False,
+    most: int = 300,
+    seed: int = 0,
+) -> SimulatedDrain:
+    """`simulate_drain` for plain tests: all code of the job, async or not, runs in the test's own thread."""
+    steps = _simulation(job, args, reset, effects, crash, most, seed)
+    here = execution.Here()
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = _walked_here(here, step) if isinstance(step, _Walk) else here.call(step)
+            except (Exception, _Killed) as error:  # noqa: BLE001  # the simulation judges it
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        report: SimulatedDrain = end.value
+        return report
+    finally:
+        here.close()
+
+
+async def _walked(walk: _Walk) -> End:
+    with walk.running():
+        return await execution.walk(walk.make)
+
+
+def _walked_here(here: execution.Here, walk: _Walk) -> End:
+    with walk.running():
+        return here.walk(walk.job, walk.make)
+
+
+async def _answered(function: Callable[[], Any]) -> Any:
+    answer = function()
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+def _simulation(
+    job: type[IteratingJob],
+    args: tuple[Any, ...],
+    reset: Callable[[], Any],
+    effects: Callable[[], Any],
+    crash: bool | Promise,  # noqa: FBT001  # the public functions take it by name
+    most: int,
+    seed: int,
+) -> _Steps:
+    defined = definition.of_class(job, job.__name__, Options())
+    bound = defined.bind(args, {})
+    arguments.check(defined.name, bound, defined.signature)
+    travelled = orjson.dumps(bound)
+
+    def run(disturbance: Disturbance) -> Generator[_Step, Any, tuple[Any, int]]:
+        yield reset
+        places, items = Places(), 0
+        for leg in (*disturbance.legs, Leg()):
+            walk = _Walk(job, travelled, places, leg)
+            ended = yield from _outcome(walk)
+            items += walk.items
+            if ended not in {None, End.INTERRUPTED} and not leg.unheard:
+                break
+        return (yield effects), items
+
+    undisturbed, items = yield from run(Disturbance("", ()))
+    again, _ = yield from run(Disturbance("", ()))
+    if not items:
+        raise AssertionError(f"{defined.name} had no items with these arguments, so that nothing could be simulated")
+    if undisturbed != again:
+        raise AssertionError(
+            f"{defined.name}: the effects of two undisturbed runs differ, so that nothing can be compared; let `reset` "
+            "bring everything back, and leave times and random ids out of `effects`\n" + told(undisturbed, again)
+        )
+    clean = interruptions(items, most, seed)
+    killed = crashes(items, most, seed) if crash else []
+    promised: Promise = crash if callable(crash) else same
+    for disturbance, promise in (*((each, same) for each in clean), *((each, promised) for each in killed)):
+        try:
+            found, _ = yield from run(disturbance)
+        except Exception as error:
+            raise AssertionError(
+                f"{defined.name} raised {type(error).__name__} when {disturbance.words}, and not undisturbed: {error}"
+            ) from error
+        if not promise(undisturbed, found):
+            raise AssertionError(
+                f"{defined.name}: the effects differ when {disturbance.words} and goes on in a new run\n"
+                + told(undisturbed, found)
+            )
+    return SimulatedDrain(items, len(clean), len(killed))
+
+
+def _outcome(walk: _Walk) -> Generator[_Step, Any, End | None]:
+    """How the run ended; None if it was killed."""
+    try:
+        end: End = yield walk
+    except _Killed:
+        return None
+    return end

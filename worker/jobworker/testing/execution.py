@@ -1,0 +1,172 @@
+"""Runs jobs for tests: on the test's own event loop, or, for a test without one, in the test's own thread.
+
+The application's code of a plain test runs in one thread, so that a database connection that the test opened serves
+the job too. Only the walk of a plain iterating job needs an event loop beside it, which then has another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.run import End, InThread, Run
+
+T = TypeVar("T")
+
+_Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+MakeRun = Callable[[InThread], Run]
+
+
+async def call(target: Callable[..., Any], *args: Any) -> Any:
+    """The answer of an async function, or of a plain one from a thread, as a worker runs them."""
+    if inspect.iscoroutinefunction(target):
+        return await target(*args)
+    return await _in_thread(lambda: target(*args))
+
+
+async def walk(make: MakeRun) -> End:
+    """Run an iterating job on this event loop, plain code of it in threads."""
+    return await make(_in_thread)()
+
+
+class Here:
+    """Runs async and plain code alike in the thread that asks. Its event loop lasts until `close`."""
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+        self._thread = threading.get_ident()
+        self._busy = False
+
+    def call(self, target: Callable[..., Any], *args: Any) -> Any:
+        """The answer of an async or plain function."""
+        if inspect.iscoroutinefunction(target):
+            return self._finish(target(*args))
+        return target(*args)
+
+    def walk(self, job: IteratingJob, make: MakeRun) -> End:
+        """Run an iterating job."""
+        if inspect.iscoroutinefunction(job.each_iteration):
+            return self._finish(make(_at_once)())
+        return _served(make)
+
+    def close(self) -> None:
+        """Close its event loop."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        if _loop_runs_here():
+            # A plain call out of async code: no loop can run inside of another one in the same thread.
+            return _in_a_thread(lambda: _run(work))
+        if self._busy or threading.get_ident() != self._thread:
+            return _run(work)
+        if self._runner is None:
+            self._runner = _new_runner()
+        self._busy = True
+        try:
+            return self._runner.run(work)
+        finally:
+            self._busy = False
+
+
+def _served(make: MakeRun) -> End:
+    """Run it with the event loop in a thread beside; what it wants to have run in a thread is run in this one."""
+    calls: SimpleQueue[_Call | None] = SimpleQueue()
+
+    async def in_thread(function: Callable[[], Any]) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        calls.put((function, future))
+        return await future
+
+    async def run() -> End:
+        return await make(in_thread)()
+
+    def serve() -> End:
+        try:
+            return _run(run())
+        finally:
+            calls.put(None)
+
+    context = contextvars.copy_context()
+    ended: list[tuple[End | None, BaseException | None]] = []
+    thread = threading.Thread(target=lambda: ended.append(_caught(lambda: context.run(serve))), daemon=True)
+    thread.start()
+    while (asked := calls.get()) is not None:
+        function, future = asked
+        answer, error = _caught(function)
+        future.get_loop().call_soon_threadsafe(_settle, future, answer, error)
+    thread.join()
+    return _handed_over(ended)
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    answer, error = await asyncio.to_thread(lambda: _caught(function))
+    return _handed_over([(answer, error)])
+
+
+def _at_once(function: Callable[[], T]) -> Awaitable[T]:
+    async def answer() -> T:
+        return function()
+
+    return answer()
+
+
+def _in_a_thread(work: Callable[[], T]) -> T:
+    context = contextvars.copy_context()
+    ended: list[tuple[T | None, BaseException | None]] = []
+    thread = threading.Thread(target=lambda: ended.append(_caught(lambda: context.run(work))), daemon=True)
+    thread.start()
+    thread.join()
+    return _handed_over(ended)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    with _new_runner() as runner:
+        return runner.run(work)
+
+
+def _new_runner() -> asyncio.Runner:
+    # With a factory of its own it leaves alone what asyncio takes for the thread's current loop.
+    return asyncio.Runner(loop_factory=asyncio.new_event_loop)
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _caught(function: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return function(), None
+    except StopIteration as error:
+        # No future can carry it, and a worker says the same.
+        return None, RuntimeError(f"StopIteration came out of a job: {error}")
+    except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that asked
+        return None, error
+
+
+def _handed_over(ended: list[tuple[T | None, BaseException | None]]) -> T:
+    ((answer, error),) = ended
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value]  # without an error it is the function's own answer
+
+
+def _settle(future: asyncio.Future[Any], answer: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(answer)
+    else:
+        future.set_exception(error)
