@@ -38,6 +38,7 @@ async def test_async_and_plain_jobs_all_run_exactly_once_on_two_workers(
     assert await traces("async") == {str(n): 1 for n in range(1500)}
     assert await traces("plain") == {str(n): 1 for n in range(1500)}
     for worker in workers:
+        await worker.registered(redis)  # one alone may have done all before the other was there to hear a signal
         worker.signal(signal.SIGTERM)
     assert [await worker.exit_code() for worker in workers] == [0, 0]
     assert await redis.smembers(KEYS.workers) == set()
