@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.reading import job_progress, queue_depths
 from jobworker.protocol.records import Checkpoint, Number, Progress
-from jobworker.protocol.scripts import PROMOTE, FleetScripts
+from jobworker.protocol.scheduling import Move, move
+from jobworker.protocol.scripts import FleetScripts
 from tests.integration.protocol.conftest import Birth
 
 
@@ -63,9 +64,9 @@ async def test_a_state_without_a_cursor_is_one_that_never_began(
 
 async def test_two_schedulers_move_a_due_job_once(redis: Redis, keys: Keys) -> None:
     await redis.zadd(keys.schedule, {b"due": 1.0})
-    names = [keys.schedule, keys.queues, keys.queue("default"), keys.wake("default")]
-    args = [b"due", 1, "default", b"payload"]
-    assert sorted(await asyncio.gather(PROMOTE(redis, names, args), PROMOTE(redis, names, args))) == [0, 1]
+    moves = [Move(b"due", "default", b"payload")]
+    both = await asyncio.gather(*(move(redis, keys, keys.schedule, moves, 2.0) for _ in range(2)))
+    assert sorted(both) == [0, 1]
     assert await redis.lrange(keys.queue("default"), 0, -1) == [b"payload"]
     assert await redis.smembers(keys.queues) == {b"default"}
 

@@ -14,7 +14,7 @@ from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import RescueAnswer
 from jobworker.protocol.rescue import Death, rescue
-from jobworker.runtime.scheduler import promote_due
+from jobworker.protocol.scheduling import promote
 from tests.integration.worker.conftest import KEYS
 from tests.integration.worker.rig import Rig, rigged
 from tests.waiting import wait_until
@@ -81,7 +81,7 @@ async def test_wrong_number_of_arguments_is_told_with_the_name_of_the_function(r
 
 async def test_too_deep_payload_is_promoted_as_it_came(redis: Redis) -> None:
     await redis.zadd(KEYS.schedule, {TOO_DEEP: 1.0})
-    assert await promote_due(redis, KEYS, KEYS.schedule, time.time()) == 1
+    assert (await promote(redis, KEYS, KEYS.schedule, await redis.zrange(KEYS.schedule, 0, -1), time.time())).moved == 1  # type: ignore[arg-type]
     assert await redis.lrange(KEYS.queue("default"), 0, -1) == [TOO_DEEP]
 
 

@@ -33,7 +33,7 @@ class DeadJob:
     """A job that failed for good, as death handlers get it.
 
     ``kept``: it lies in the dead set; else it is gone (``retry=False``, ``dead=False``, discarded). ``poison``: workers
-    died of it. ``died_at`` is in epoch seconds; ``extra`` holds all other fields of the payload.
+    died of it. ``died_at``, of the last failure, is in epoch seconds; ``extra`` holds all other fields of the payload.
     """
 
     job_class: str
@@ -48,8 +48,9 @@ class DeadJob:
     extra: Mapping[str, Any]
 
     @classmethod
-    def of(cls, job: Payload, died_at: float) -> DeadJob:
+    def of(cls, job: Payload) -> DeadJob:
         """Read it from its payload."""
+        failed_at = seconds_of(job.extra.get("failed_at")) or 0.0
         error_class = str(job.extra.get("error_class", ""))
         return cls(
             job.job_class,
@@ -58,7 +59,7 @@ class DeadJob:
             job.queue,
             error_class,
             str(job.extra.get("error_message", "")),
-            died_at,
+            seconds_of(job.extra.get("retried_at")) or failed_at,
             kept=seconds_of(job.extra.get(DISCARDED_AT)) is None,
             poison=error_class == "Poison",
             extra=job.extra,

@@ -21,7 +21,8 @@ from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import Payload, seconds_of
-from jobworker.protocol.scripts import DEAD_JOBS, DEAD_SECONDS, PROMOTE, Script
+from jobworker.protocol.scheduling import Move, move
+from jobworker.protocol.scripts import DEAD_JOBS, DEAD_SECONDS, Script
 
 BURY = Script("bury")
 
@@ -168,17 +169,13 @@ async def delete(redis: Redis, keys: Keys, chosen: Sequence[SetEntry]) -> int:
 
 
 async def _enqueue(redis: Redis, keys: Keys, job_set: JobSet, chosen: Sequence[SetEntry]) -> int:
-    jobs = [(entry.found.raw, entry.found.job) for entry in chosen if entry.found.job is not None]
-    queues = sorted({job.queue for _, job in jobs})
-    names = [
-        job_set.key(keys), keys.queues,
-        *(name for queue in queues for name in (keys.queue(queue), keys.wake(queue))),
-    ]  # fmt: skip
     now = time.time()
-    args: list[Any] = []
-    for raw, job in jobs:
-        args += [raw, queues.index(job.queue) + 1, job.queue, _again(raw, job, now)]
-    return int(await PROMOTE(redis, names, args))
+    moves = [
+        Move(entry.found.raw, entry.found.job.queue, _again(entry.found.raw, entry.found.job, now))
+        for entry in chosen
+        if entry.found.job is not None
+    ]
+    return await move(redis, keys, job_set.key(keys), moves, now)
 
 
 def _again(raw: bytes, job: Payload, now: float) -> bytes:

@@ -112,9 +112,19 @@ class Keys:
         return f"{self.prefix}jw:fleet:{name}"
 
     @property
-    def rescue_lock(self) -> str:
-        """STRING with a TTL: one worker at a time looks for the dead."""
-        return f"{self.prefix}jw:rescue-lock"
+    def scheduler(self) -> str:
+        """STRING worker with a TTL: the one worker that looks after due jobs and dead workers."""
+        return f"{self.prefix}jw:scheduler"
+
+    @property
+    def limits(self) -> str:
+        """HASH queue → ``<cluster>|<worker>|<blocking>``: how many of its jobs may be held, see ``lua/_take.lua``."""
+        return f"{self.prefix}jw:limits"
+
+    @property
+    def inflight(self) -> str:
+        """HASH queue → how many of its jobs all workers together hold; no field for none."""
+        return f"{self.prefix}jw:inflight"
 
     # ── ours: queues and jobs ──────────────────────────────────────────────────
     def wake(self, queue: str) -> str:
@@ -133,6 +143,11 @@ class Keys:
         """HASH row number → JSON array of messages."""
         return f"{self.prefix}jw:errors:{jid}"
 
+    @property
+    def deaths(self) -> str:
+        """ZSET payload of a job that failed for good → epoch seconds from which on its death handlers may be called."""
+        return f"{self.prefix}jw:deaths"
+
     # ── channels ───────────────────────────────────────────────────────────────
     def signal(self, worker: str) -> str:
         """Channel on which a busy worker hears ``quiet`` and ``unquiet``."""
@@ -142,3 +157,8 @@ class Keys:
     def events(self) -> str:
         """Channel on which the operator hears ``registered``, ``drained`` and ``gone``, followed by a worker."""
         return f"{self.prefix}jw:events"
+
+    @property
+    def due(self) -> str:
+        """Channel on which the worker that looks after due jobs hears that one is due sooner than it knows."""
+        return f"{self.prefix}jw:due"

@@ -16,6 +16,7 @@ from jobworker.client.connection import connect, without_password
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
+from jobworker.runtime.deaths import Deaths
 from jobworker.runtime.executor import Executor
 from jobworker.runtime.fetch import Fetch
 from jobworker.runtime.health import health
@@ -25,7 +26,7 @@ from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link, what_it_does
 from jobworker.runtime.order import queue_order
 from jobworker.runtime.rescue import Watch
-from jobworker.runtime.scheduler import promote_forever
+from jobworker.runtime.scheduler import Scheduler
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
 
@@ -91,12 +92,15 @@ class Process:
         if not await self._until_redis(self._life.begin):
             return EXIT_CLEAN if self._stop.is_set() else EXIT_NO_START
         self._heartbeat.registered()
+        deaths = Deaths(self._redis, self._keys, self._app.jobs, self._link)
+        watch = Watch(self._life, self._link)
         # 2. Heartbeat and signals before the first job: a worker that is quiet from its start takes none.
         tasks = [
             self._spawn(self._heartbeat.run(), "heartbeat"),
             self._spawn(listen(self._redis, self._keys, self._life.worker, self._link, self._heartbeat), "listen"),
-            self._spawn(promote_forever(self._redis, self._keys, self._link), "scheduler"),
-            self._spawn(Watch(self._life, self._link).run(), "rescue"),
+            self._spawn(deaths.run(), "deaths"),
+            self._spawn(watch.run(), "rescue"),
+            self._spawn(Scheduler(self._life, self._link, watch, deaths).run(), "scheduler"),
             # 3. Jobs last.
             fetching := self._spawn(self._fetch.run(), "fetch"),
         ]

@@ -1,4 +1,4 @@
-"""Looks for workers that died without goodbye and gives their jobs back: one worker at a time, every few seconds.
+"""Gives back the jobs of workers that died without goodbye. The worker that leads the scheduler does; see there.
 
 A worker must be found dead twice by a watcher whose connection held in between: after an outage of Redis every
 heartbeat has run out, and the living need a moment to say that they live.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable
 from typing import Any, cast
 
@@ -20,64 +19,65 @@ from jobworker.runtime.link import AWAY, Link
 
 log = logging.getLogger("jobworker.rescue")
 
-PERIOD_SECONDS = 2.5
-_LOCK_MS = 6_000  # longer than two looks: who has the lock keeps it while it lives, and so sees the dead twice
+_NOBODY: frozenset[WorkerId] = frozenset()
 
 
 class Watch:
-    """One worker's watch over all others."""
+    """One worker's watch over all others. A loop of its own: a long rescue keeps no due job waiting."""
 
     def __init__(self, life: Life, link: Link) -> None:
         self._life = life
         self._link = link
+        self._seen = asyncio.Event()
+        self._workers = _NOBODY
         self._suspects: set[WorkerId] = set()
 
+    @property
+    def suspicious(self) -> bool:
+        """Was a worker found silent that shall soon be looked at again?"""
+        return bool(self._suspects)
+
+    def see(self, workers: frozenset[WorkerId]) -> None:
+        """These are registered, and this worker is the one that looks after them."""
+        self._workers = workers - {self._life.worker}
+        if self._workers or self._suspects:
+            self._seen.set()
+
+    def blind(self) -> None:
+        """Somebody else looks, or Redis is away: what was suspected is not known any more."""
+        self._suspects.clear()
+        self._workers = _NOBODY
+
     async def run(self) -> None:
-        """Look every few seconds, until cancelled."""
+        """Look whenever something was seen, until cancelled."""
         while True:
-            await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.8, 1.2))
+            await self._seen.wait()
+            self._seen.clear()
             try:
                 await self.look()
             except AWAY as error:
-                self._suspects.clear()
+                self.blind()
                 self._link.lost(error)
 
     async def look(self) -> None:
         """Look once: rescue who was already suspected, suspect who has no heartbeat."""
-        if not await self._have_lock():
-            self._suspects.clear()
-            return
-        silent = await self._silent()
-        for worker in sorted(silent & self._suspects):
+        suspects = set(self._suspects)
+        silent = await self._silent(sorted(self._workers))
+        for worker in sorted(silent & suspects):
             try:
                 await self._rescue(worker)
             except JobworkerError:
                 # What it holds was not written by our scripts. That is for a person, and no reason to leave the others.
                 log.exception("a dead worker cannot be rescued: look at its working set", extra={"dead": worker})
-        self._suspects = silent - self._suspects
+        # RACE blinded while this was read: nobody is suspected from before an outage.
+        self._suspects = (silent - suspects) & self._workers
 
-    async def _have_lock(self) -> bool:
-        redis, keys, me = self._life.redis, self._life.keys, self._life.worker
-        if await redis.set(keys.rescue_lock, me, nx=True, px=_LOCK_MS):
-            return True
-        if await redis.get(keys.rescue_lock) != me.encode():
-            return False
-        # RACE the lock ran out in between and another worker has it: two watch for a moment, and the rescue script
-        # lets only one of them move a job.
-        await redis.pexpire(keys.rescue_lock, _LOCK_MS)
-        return True
-
-    async def _silent(self) -> set[WorkerId]:
-        redis, keys = self._life.redis, self._life.keys
-        members = await cast("Awaitable[set[bytes]]", redis.smembers(keys.workers))
-        workers = [WorkerId(member.decode()) for member in members if member.decode() != self._life.worker]
+    async def _silent(self, workers: list[WorkerId]) -> set[WorkerId]:
         if not workers:
             return set()
-        async with redis.pipeline(transaction=False) as pipe:
-            for worker in workers:
-                cast("Any", pipe).exists(keys.alive(worker))  # queued here, sent by execute
-            alive = await pipe.execute()
-        return {worker for worker, lives in zip(workers, alive, strict=True) if not lives}
+        redis, keys = self._life.redis, self._life.keys
+        alive = await cast("Awaitable[list[Any]]", redis.mget([keys.alive(worker) for worker in workers]))
+        return {worker for worker, epoch in zip(workers, alive, strict=True) if epoch is None}
 
     async def _rescue(self, worker: WorkerId) -> None:
         life = self._life

@@ -1,78 +1,128 @@
-"""Moves due jobs of the schedule and the retry set to their queues, and ends pauses of queues whose time is over.
+"""Looks after what is due: jobs of the schedule and the retry set, dead workers, deaths that wait for their handlers.
 
-Every worker does, quiet ones too.
+One worker at a time does, quiet or not, by a lease; the others only ask from time to time whether it still lives. It
+knows when the next job is due and sleeps until then, and who schedules a sooner one wakes it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-import time
-from collections.abc import Awaitable, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
-from redis.asyncio import Redis
-
-from jobworker.errors import ArgumentsNotJSON, MalformedPayload
-from jobworker.protocol import payload as payloads
-from jobworker.protocol.keys import Keys
-from jobworker.protocol.pausing import lift_pauses
-from jobworker.protocol.payload import Payload
-from jobworker.protocol.scripts import PROMOTE
+from jobworker.protocol.scheduling import Followed, Led, look, promote, release
+from jobworker.runtime.deaths import Deaths
+from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.rescue import Watch
 
 log = logging.getLogger("jobworker.scheduler")
 
-PERIOD_SECONDS = 1.0  # on average; with jitter, so that many workers spread out
-_AT_ONCE = 100
+_TICK = 0.001  # seconds: sleeping until the very moment would wake just before it
+_RELEASE_SECONDS = 1.0
+_FOLLOWER_SECONDS = 0.25  # of waiting more for each worker, so that hundreds of them do not all ask
 
 
-async def promote_forever(redis: Redis, keys: Keys, link: Link) -> None:
-    """Look about once a second, until cancelled."""
-    while True:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds: between two looks at the most, until a lease ends, until a silent worker is looked at again.
+
+    A producer that nudges nobody, as Sidekiq's, waits ``period`` at the worst. A dead worker is rescued within the 5 s
+    of its heartbeat and ``period`` and ``again``; if it was the one that looks, within ``lease`` and ``again``.
+    """
+
+    period: float = 3.0
+    lease: float = 6.0
+    again: float = 2.5
+
+
+_PACE = Pace()
+
+
+class Scheduler:
+    """One worker's part in it."""
+
+    def __init__(self, life: Life, link: Link, watch: Watch, deaths: Deaths, pace: Pace = _PACE) -> None:
+        self._redis = life.redis
+        self._keys = life.keys
+        self._worker = life.worker
+        self._link = link
+        self._watch = watch
+        self._deaths = deaths
+        self._pace = pace
+        self._nudges: Any = None  # redis-py's PubSub, while this worker leads
+        self.leading = False
+
+    async def run(self) -> None:
+        """Look, sleep, until cancelled."""
         try:
-            for due_set in (keys.retry, keys.schedule):
-                while await promote_due(redis, keys, due_set, time.time()) == _AT_ONCE:
-                    continue
-            await lift_pauses(redis, keys, time.time())
-        except AWAY as error:
-            link.lost(error)
-        await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.5, 1.5))
+            while True:
+                try:
+                    await self._rest(await self._look())
+                except AWAY as error:
+                    self._watch.blind()
+                    self._link.lost(error)
+                    await self._close_nudges()
+                    await self._link.pause()
+        finally:
+            with contextlib.suppress(*AWAY, TimeoutError):
+                async with asyncio.timeout(_RELEASE_SECONDS):
+                    await self._close_nudges()
+                    if self.leading:
+                        await release(self._redis, self._keys, self._worker)
 
+    async def _look(self) -> float:
+        """Look once; seconds to sleep."""
+        if self.leading and self._nudges is None:
+            # Before the look: what is scheduled between the two is seen by the look or heard by the channel.
+            nudges = self._redis.pubsub(ignore_subscribe_messages=True)
+            await nudges.subscribe(self._keys.due)
+            self._nudges = nudges
+        seen = await look(self._redis, self._keys, self._worker, self._pace.lease)
+        if seen.deaths:
+            self._deaths.look()
+        if isinstance(seen, Followed):
+            return await self._follow(seen)
+        if not self.leading:
+            self.leading = True
+            log.info("looking after due jobs and dead workers from now on", extra={"worker": self._worker})
+            return 0.0
+        self._watch.see(seen.workers)
+        return await self._lead(seen)
 
-async def promote_due(redis: Redis, keys: Keys, due_set: str, now: float) -> int:
-    """Move up to a hundred entries that are due at ``now`` (epoch seconds). How many were found due."""
-    members = await cast("Awaitable[list[bytes]]", redis.zrangebyscore(due_set, "-inf", now, start=0, num=_AT_ONCE))
-    if not members:
-        return 0
-    jobs: list[tuple[bytes, Payload]] = []
-    for member in members:
-        try:
-            jobs.append((member, payloads.parse(member)))
-        except MalformedPayload as error:
-            log.error(  # noqa: TRY400  # the message is all there is to tell
-                "scheduled entry buried in the dead set: %s", error, extra={"set": due_set}
+    async def _follow(self, seen: Followed) -> float:
+        if self.leading:
+            log.warning(
+                "another worker looks after due jobs by now: this one was too slow", extra={"worker": self._worker}
             )
-            # Written first and removed second: killed in between, it is in both, not in none.
-            await redis.zadd(keys.dead, {member: now})
-            await redis.zrem(due_set, member)
-    if jobs:
-        await _move(redis, keys, due_set, jobs, now)
-    return len(members)
+        self.leading = False
+        self._watch.blind()
+        await self._close_nudges()
+        return seen.lease_seconds + _TICK + random.uniform(0, _FOLLOWER_SECONDS * max(1, seen.workers))
 
+    async def _lead(self, seen: Led) -> float:
+        for due_set, members in ((self._keys.retry, seen.retries), (self._keys.schedule, seen.scheduled)):
+            if not members:
+                continue
+            promoted = await promote(self._redis, self._keys, due_set, members, seen.now)
+            for fault in promoted.buried:
+                log.error("due entry buried in the dead set: %s", fault, extra={"set": due_set})
+        if seen.retries or seen.scheduled:
+            return 0.0
+        seconds = self._pace.again if self._watch.suspicious else self._pace.period
+        return seconds if seen.next_due is None else min(seconds, max(0.0, seen.next_due - seen.now) + _TICK)
 
-async def _move(redis: Redis, keys: Keys, due_set: str, jobs: Sequence[tuple[bytes, Payload]], now: float) -> None:
-    queues = sorted({job.queue for _, job in jobs})
-    names = [due_set, keys.queues, *(name for queue in queues for name in (keys.queue(queue), keys.wake(queue)))]
-    args: list[Any] = []
-    for member, job in jobs:
-        args += [member, queues.index(job.queue) + 1, job.queue, _enqueued(member, job, now)]
-    await PROMOTE(redis, names, args)
+    async def _rest(self, seconds: float) -> None:
+        if self._nudges is None or seconds == 0:
+            await asyncio.sleep(seconds)
+        else:
+            await self._nudges.get_message(timeout=seconds)
 
-
-def _enqueued(member: bytes, job: Payload, now: float) -> bytes:
-    try:
-        return job.with_fields(enqueued_at=now).to_json()
-    except ArgumentsNotJSON:
-        return member  # nested deeper than can be written: it runs all the same, only its latency is unknown
+    async def _close_nudges(self) -> None:
+        nudges, self._nudges = self._nudges, None
+        if nudges is not None:
+            with contextlib.suppress(*AWAY):
+                await nudges.aclose()
