@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobworker_operator.model.facts import Crash, Observation, Unreadable
+from jobworker_operator.model.facts import Crash, Observation, PodFacts, Unreadable
 from jobworker_operator.model.names import selector
 from jobworker_operator.model.parse_spec import worker_container_index
 from jobworker_operator.model.spec import JobWorkerSpec
@@ -108,9 +108,9 @@ class Situation:
         """Pods that a deletion waits for though nobody can tell whether they work."""
         if not self.observation.jobworker.deleting:
             return ()
-        asked = [m for m in self.census.members if not (m.pod.terminating or m.pod.ended)]
-        blind = [m for m in asked if m.activity is None and not self.census.readable and not runs_nothing(m.pod)]
-        return tuple(blind) or tuple(member for member in self.unknown if member in asked)
+        if self.census.readable:
+            return tuple(member for member in self.unknown if not member.pod.terminating)
+        return tuple(member for member in self.census.members if not _goes_unasked(member.pod))
 
     @property
     def giving_up(self) -> str:
@@ -155,6 +155,8 @@ class Situation:
             return f"pod {pod.name} cannot start: {words}; {self._advice(member)}"
         if pod.unschedulable_message:
             return f"pod {pod.name} is not scheduled: {pod.unschedulable_message}"
+        if self._is_unregistered(member, told=False):
+            return self.why_not_registered(member)
         return f"pod {pod.name} is not ready; see kubectl describe pod -n {self._namespace} {pod.name}"
 
     @property
@@ -200,6 +202,10 @@ class Situation:
                 if container.get("name") == name:
                     return f"spec.template.spec.{kind}[{index}]"
         return f"spec.template.spec.containers[{worker_container_index(list(pod.get('containers') or ()))}]"
+
+
+def _goes_unasked(pod: PodFacts) -> bool:
+    return pod.terminating or pod.ended or runs_nothing(pod) or (pod.never_ran and not pod.scheduled)
 
 
 def _last_life(crash: Crash) -> str:

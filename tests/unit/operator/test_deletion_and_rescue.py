@@ -97,7 +97,8 @@ def test_a_pod_in_back_off_goes_by_way_of_redis_where_redis_answers() -> None:
 
 
 def test_a_deletion_that_is_held_says_by_what_and_how_to_give_it_up() -> None:
-    observation = observe(pod("a"), pod("b"), pod("c", **BACK_OFF), of=DELETING, redis=AWAY)
+    others = (pod("c", **BACK_OFF), pending("d", scheduled=False))
+    observation = observe(pod("a"), pod("b"), *others, of=DELETING, redis=AWAY)
     decided = decide(observation)
     status = decided.status or {}
     give_up = "kubectl delete pod -n shop -l jobworker.dev/jobworker=mailers"

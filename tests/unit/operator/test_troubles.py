@@ -138,6 +138,9 @@ def test_a_stranger_comes_with_what_to_check() -> None:
         "(jobworker run APP) and reaches the Redis of spec.redis; see kubectl logs -n shop p"
     )
     assert status(observation)["summary"].startswith("Stuck: pod p runs and has not registered in Redis")
+    progressing = next(one for one in status(observation)["conditions"] if one["type"] == "Progressing")
+    assert progressing["reason"] == "ProgressDeadlineExceeded"
+    assert "jobworker run APP" in progressing["message"]
 
 
 def test_a_stranger_whom_its_probe_restarts_again_and_again_is_told_once() -> None:
