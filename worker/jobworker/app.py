@@ -24,7 +24,7 @@ from jobworker.jobs import definition
 from jobworker.jobs.definition import DeathHandler, Definition, JobOptions, Options
 from jobworker.jobs.registry import Registry
 from jobworker.protocol.deaths import DeadSet
-from jobworker.protocol.payload import JobId
+from jobworker.protocol.payload import JobId, TimeFormat
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -154,6 +154,7 @@ class App:
     JOBWORKER_KEY_PREFIX, else empty. `jobworker run` lets its flags and these variables win over the arguments.
     ``dead_set`` bounds the set of jobs that failed for good. ``poison_after`` deaths of workers of no known cause a job
     goes there too, unless its own option says otherwise: by default 3, 0 for never.
+    ``time_format`` of payloads is ``seconds``, which all Sidekiqs read, or ``milliseconds``, as from Sidekiq 8 on.
     """
 
     def __init__(
@@ -163,8 +164,10 @@ class App:
         key_prefix: str | None = None,
         dead_set: DeadSet = DeadSet(),  # noqa: B008  # frozen
         poison_after: int | None = None,
+        time_format: TimeFormat = "seconds",
     ) -> None:
         self.jobs = Registry()
+        self._time_format: TimeFormat = time_format
         self.dead_set = dead_set
         self.poison_after = poison_after
         self._redis_url = redis_url
@@ -206,7 +209,7 @@ class App:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            client = self._clients[loop] = Client(self.redis_url, self.key_prefix)
+            client = self._clients[loop] = Client(self.redis_url, self.key_prefix, time_format=self._time_format)
         return client
 
     @property
@@ -215,7 +218,7 @@ class App:
         if self._instead is not None:
             return self._instead[1]
         if self._sync_client is None:
-            self._sync_client = SyncClient(self.redis_url, self.key_prefix)
+            self._sync_client = SyncClient(self.redis_url, self.key_prefix, time_format=self._time_format)
         return self._sync_client
 
     async def close(self) -> None:

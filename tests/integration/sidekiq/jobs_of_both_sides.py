@@ -7,7 +7,7 @@ import time
 
 import redis
 
-from jobworker import App
+from jobworker import App, IteratingJob, list_items
 
 app = App()
 traces = redis.Redis.from_url(os.environ["JOBWORKER_REDIS_URL"])
@@ -41,3 +41,17 @@ def fails_on(side: str, name: str) -> None:
 @app.job(name="DiesAtOnce", retry=0)
 def dies_at_once(name: str) -> None:
     raise ValueError(f"Python buries {name}")
+
+
+@app.job
+class Items(IteratingJob):
+    """Sidekiq's iterable jobs of an array: the cursor is the index of the next element."""
+
+    def build_enumerator(self, name: str, number: int, *, cursor: int | None) -> list_items[int]:  # noqa: ARG002  # it gets the job's arguments
+        return list_items(range(number), cursor)
+
+    def each_iteration(self, item: int, name: str, number: int) -> None:  # noqa: ARG002  # each item gets the job's arguments
+        trace(f"items {name}", str(item))
+
+    def on_cancel(self) -> None:
+        trace("cancelled", "once")

@@ -15,19 +15,20 @@ from jobworker.client import push, wire
 from jobworker.client.connection import connect
 from jobworker.client.push import Pushes
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.payload import JobId
+from jobworker.protocol.payload import JobId, TimeFormat
 
 
 class Client:
     """Puts jobs into Redis by name, for producers that do not import the jobs.
 
     A push that raises a connection error may have happened: a producer that pushes again may enqueue twice.
+    ``time_format`` of payloads is ``seconds``, which all Sidekiqs read, or ``milliseconds``, as from Sidekiq 8 on.
     """
 
-    def __init__(self, redis: Redis | str, key_prefix: str = "") -> None:
+    def __init__(self, redis: Redis | str, key_prefix: str = "", *, time_format: TimeFormat = "seconds") -> None:
         self._redis = connect(redis) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
-        self._pushes = Pushes(self._keys)
+        self._pushes = Pushes(self._keys, time_format)
 
     async def enqueue(
         self,

@@ -20,7 +20,7 @@ import orjson
 from jobworker.errors import ArgumentsNotJSON
 from jobworker.jobs import arguments
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.payload import JobId
+from jobworker.protocol.payload import JobId, TimeFormat, timestamp
 from jobworker.protocol.scripts import ENQUEUE, Script, enqueue_keys
 
 CHUNK = 1_000  # payloads in one script call: Redis serves others in between
@@ -34,10 +34,11 @@ T = TypeVar("T")
 class Kind:
     """What all jobs of one class, queue, retry rule and further ``fields`` have in common.
 
-    ``signature`` names the arguments in messages. Both methods raise ArgumentsNotJSON for what cannot travel.
+    ``signature`` names the arguments in messages, ``time_format`` is that of Sidekiq up to 7 or from 8 on. Both methods
+    raise ArgumentsNotJSON for what cannot travel.
     """
 
-    __slots__ = ("_head", "_job_class", "_signature", "queue")
+    __slots__ = ("_head", "_job_class", "_signature", "_time_format", "queue")
 
     def __init__(
         self,
@@ -46,9 +47,11 @@ class Kind:
         retry: bool | int,  # noqa: FBT001  # Sidekiq's option has both types
         fields: Mapping[str, Any],
         signature: inspect.Signature | None = None,
+        time_format: TimeFormat = "seconds",
     ) -> None:
         self._job_class = job_class
         self._signature = signature
+        self._time_format: TimeFormat = time_format
         self.queue = queue
         if not _SET_HERE.isdisjoint(fields):
             raise TypeError(f"{job_class}: {min(_SET_HERE.intersection(fields))} of a payload is set by the client")
@@ -62,23 +65,29 @@ class Kind:
         """A jid and a payload made at ``now`` (epoch seconds); ``later`` for the schedule instead of its queue."""
         encoded = arguments.encode(self._job_class, args, self._signature)
         jid = os.urandom(_JID_BYTES).hex()
-        return JobId(jid), b'%b%b","created_at":%b"args":%b}' % (self._head, jid.encode(), _times(now, later), encoded)
+        return JobId(jid), b'%b%b","created_at":%b"args":%b}' % (
+            self._head,
+            jid.encode(),
+            _times(now, self._time_format, later=later),
+            encoded,
+        )
 
     def jobs(self, args_of_each: Sequence[Sequence[Any]], now: float) -> tuple[list[JobId], list[bytes]]:
         """`job` for many: their jids and payloads in order."""
         encode, job_class, signature, head = arguments.encode, self._job_class, self._signature, self._head
         digits = os.urandom(_JID_BYTES * len(args_of_each)).hex()  # one call of the kernel for all of them
         jids = [JobId(digits[at : at + 2 * _JID_BYTES]) for at in range(0, len(digits), 2 * _JID_BYTES)]
-        between = b'","created_at":%b"args":' % _times(now, later=False)
+        between = b'","created_at":%b"args":' % _times(now, self._time_format)
         return jids, [
             b"%b%b%b%b}" % (head, jid.encode(), between, encode(job_class, args, signature))
             for jid, args in zip(jids, args_of_each, strict=True)
         ]
 
 
-def _times(now: float, later: bool) -> bytes:  # noqa: FBT001  # one of two forms
+def _times(now: float, time_format: TimeFormat, *, later: bool = False) -> bytes:
     # The repr of a float is JSON, and never that of an integer, which Sidekiq would read as milliseconds.
-    return b"%a," % now if later else b'%a,"enqueued_at":%a,' % (now, now)
+    at = timestamp(now, time_format)
+    return b"%a," % at if later else b'%a,"enqueued_at":%a,' % (at, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,9 @@ class Push:
 class Pushes:
     """Makes pushes for the keys behind one prefix. All methods raise ArgumentsNotJSON for what cannot travel."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, time_format: TimeFormat = "seconds") -> None:
         self._keys = keys
+        self._time_format = time_format
         self._kinds: dict[Any, Kind] = {}
         self._queues: dict[str, Target] = {}
 
@@ -151,7 +161,7 @@ class Pushes:
         if found is None:
             if len(self._kinds) >= _REMEMBERED:
                 self._kinds.clear()
-            found = self._kinds[key] = Kind(job_class, queue, retry, fields, signature)
+            found = self._kinds[key] = Kind(job_class, queue, retry, fields, signature, self._time_format)
         return found
 
     def one(self, kind: Kind, args: Sequence[Any], now: float) -> Push:

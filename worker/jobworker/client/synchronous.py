@@ -15,16 +15,16 @@ from jobworker.client import push, wire
 from jobworker.client.connection import connect_sync
 from jobworker.client.push import Pushes
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.payload import JobId
+from jobworker.protocol.payload import JobId, TimeFormat
 
 
 class SyncClient:
     """`Client` for plain code, with the same methods and the same promises."""
 
-    def __init__(self, redis: redis.Redis | str, key_prefix: str = "") -> None:
+    def __init__(self, redis: redis.Redis | str, key_prefix: str = "", *, time_format: TimeFormat = "seconds") -> None:
         self._redis = connect_sync(redis) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
-        self._pushes = Pushes(self._keys)
+        self._pushes = Pushes(self._keys, time_format)
 
     def enqueue(
         self,

@@ -179,7 +179,7 @@ async def _enqueue(redis: Redis, keys: Keys, job_set: JobSet, chosen: Sequence[S
 
 
 def _again(raw: bytes, job: Payload, now: float) -> bytes:
-    changes: dict[str, Any] = {"enqueued_at": now}
+    changes: dict[str, Any] = {"enqueued_at": job.time(now)}
     count = job.extra.get("retry_count")
     if isinstance(count, int) and not isinstance(count, bool):
         changes["retry_count"] = count - 1

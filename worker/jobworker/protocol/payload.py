@@ -1,8 +1,8 @@
 """Sidekiq's job payload: the JSON object that lies on a queue.
 
 Unknown fields travel untouched. Times are float seconds up to Sidekiq 7 and integer milliseconds from 8 on; both
-are read, and float seconds are written unless asked otherwise, since Sidekiq 8 reads them as well (Sidekiq's
-``job_util.rb`` and ``job_record.rb``).
+are read. Who makes a job decides which is written (float seconds unless asked otherwise, since Sidekiq 8 reads them
+as well), and who retries or moves it goes on with that (Sidekiq's ``job_util.rb`` and ``job_record.rb``).
 """
 
 from __future__ import annotations
@@ -65,6 +65,16 @@ class Payload:
     def with_fields(self, **changes: Any) -> Payload:
         """A copy with fields of ``extra`` set."""
         return replace(self, extra={**self.extra, **changes})
+
+    @property
+    def time_format(self) -> TimeFormat:
+        """How the times of this job are written: as whoever made it wrote the first one."""
+        made = self.extra.get("created_at", self.extra.get("enqueued_at"))
+        return "milliseconds" if isinstance(made, int) and not isinstance(made, bool) else "seconds"
+
+    def time(self, seconds: float) -> float | int:
+        """``seconds`` since the epoch in the format of this job's other times: no Sidekiq finds two in one payload."""
+        return timestamp(seconds, self.time_format)
 
     @property
     def enqueued_at(self) -> float | None:

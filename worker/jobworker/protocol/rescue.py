@@ -100,7 +100,7 @@ def _after_death(entry: Entry, planned: bool, poison_after: int) -> tuple[bytes,
     story: dict[str, Any] = {DEATHS: deaths}
     if poisonous:
         message = f"{deaths} workers died while they ran this job, none of them stopped on purpose"
-        story |= {"error_class": "Poison", "error_message": message, "failed_at": time.time()}
+        story |= {"error_class": "Poison", "error_message": message, "failed_at": job.time(time.time())}
     try:
         return job.with_fields(**story).to_json(), poisonous
     except ArgumentsNotJSON:

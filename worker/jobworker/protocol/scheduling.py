@@ -117,6 +117,6 @@ async def move(redis: Redis, keys: Keys, job_set: str, moves: Sequence[Move], no
 
 def _enqueued(member: bytes, job: Payload, now: float) -> bytes:
     try:
-        return job.with_fields(enqueued_at=now).to_json()
+        return job.with_fields(enqueued_at=job.time(now)).to_json()
     except ArgumentsNotJSON:
         return member  # nested deeper than can be written: it runs all the same, only its latency is unknown

@@ -76,7 +76,7 @@ def _told(job: Payload, error: BaseException, now: float, count: int, options: O
         "error_class": type(error).__qualname__,
         "error_message": error_message(error),
         "retry_count": count,
-        "failed_at" if job.retry_count is None else "retried_at": now,
+        "failed_at" if job.retry_count is None else "retried_at": job.time(now),
     }
     lines = job.extra.get("backtrace", options.backtrace)
     if lines and isinstance(lines, int):
