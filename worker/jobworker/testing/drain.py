@@ -8,8 +8,7 @@ new worker.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from jobworker.jobs.definition import Options
 from jobworker.protocol.records import Checkpoint
 from jobworker.testing import execution
 from jobworker.testing.disturbances import Disturbance, Leg, crashes, interruptions
+from jobworker.testing.execution import Ask, Steps, Walk
 from jobworker.testing.keeper import MemoryKeeper, Places
 from jobworker.testing.promises import Promise, same, told
 
@@ -67,21 +67,12 @@ class _Walk:
         self._interruption = Interruption()
         self._interruption.requested = leg.interrupt == 0
         self._seconds = 0.0
-        self._context = Context(_JID, target.__name__, "default", 1, self._interruption)
+        self.context = Context(_JID, target.__name__, "default", 1, self._interruption)
         self._disturb()
 
     def make(self, in_thread: InThread) -> Run:
         """The run as a worker would make it."""
         return Run(self.job, self._args, self._keeper, self._interruption, in_thread, clock=lambda: self._seconds)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """The job can ask for its context inside."""
-        token = CURRENT.set(self._context)
-        try:
-            yield
-        finally:
-            CURRENT.reset(token)
 
     def _disturb(self) -> None:
         build = self.job.build_enumerator
@@ -163,10 +154,6 @@ class _AsyncPairs:
         return self._iterate()
 
 
-_Step = _Walk | Callable[[], Any]
-_Steps = Generator[_Step, Any, SimulatedDrain]
-
-
 async def simulate_drain(
     job: type[IteratingJob],
     *args: Any,
@@ -191,19 +178,7 @@ async def simulate_drain(
         AssertionError: the effects differ; the message says after which disturbance, and shows both.
         Exception: what the undisturbed job raised.
     """
-    steps = _simulation(job, args, reset, effects, crash, most, seed)
-    try:
-        step = next(steps)
-        while True:
-            try:
-                answer = await _walked(step) if isinstance(step, _Walk) else await _answered(step)
-            except (Exception, _Killed) as error:  # noqa: BLE001  # the simulation judges it
-                step = steps.throw(error)
-            else:
-                step = steps.send(answer)
-    except StopIteration as end:
-        report: SimulatedDrain = end.value
-        return report
+    return await execution.drive(_simulation(job, args, reset, effects, crash, most, seed))
 
 
 def simulate_drain_sync(
@@ -216,37 +191,11 @@ def simulate_drain_sync(
     seed: int = 0,
 ) -> SimulatedDrain:
     """`simulate_drain` for plain tests: all code of the job, async or not, runs in the test's own thread."""
-    steps = _simulation(job, args, reset, effects, crash, most, seed)
     here = execution.Here()
     try:
-        step = next(steps)
-        while True:
-            try:
-                answer = _walked_here(here, step) if isinstance(step, _Walk) else here.call(step)
-            except (Exception, _Killed) as error:  # noqa: BLE001  # the simulation judges it
-                step = steps.throw(error)
-            else:
-                step = steps.send(answer)
-    except StopIteration as end:
-        report: SimulatedDrain = end.value
-        return report
+        return here.drive(_simulation(job, args, reset, effects, crash, most, seed))
     finally:
         here.close()
-
-
-async def _walked(walk: _Walk) -> End:
-    with walk.running():
-        return await execution.walk(walk.make)
-
-
-def _walked_here(here: execution.Here, walk: _Walk) -> End:
-    with walk.running():
-        return here.walk(walk.job, walk.make)
-
-
-async def _answered(function: Callable[[], Any]) -> Any:
-    answer = function()
-    return await answer if inspect.isawaitable(answer) else answer
 
 
 def _simulation(
@@ -257,14 +206,14 @@ def _simulation(
     crash: bool | Promise,  # noqa: FBT001  # the public functions take it by name
     most: int,
     seed: int,
-) -> _Steps:
+) -> Steps[SimulatedDrain]:
     defined = definition.of_class(job, job.__name__, Options())
     bound = defined.bind(args, {})
     arguments.check(defined.name, bound, defined.signature)
     travelled = orjson.dumps(bound)
 
-    def run(disturbance: Disturbance) -> Generator[_Step, Any, tuple[Any, int]]:
-        yield reset
+    def run(disturbance: Disturbance) -> Steps[tuple[Any, int]]:
+        yield Ask(reset)
         places, items = Places(), 0
         for leg in (*disturbance.legs, Leg()):
             walk = _Walk(job, travelled, places, leg)
@@ -272,7 +221,7 @@ def _simulation(
             items += walk.items
             if ended not in {None, End.INTERRUPTED} and not leg.unheard:
                 break
-        return (yield effects), items
+        return (yield Ask(effects)), items
 
     undisturbed, items = yield from run(Disturbance("", ()))
     again, _ = yield from run(Disturbance("", ()))
@@ -301,10 +250,13 @@ def _simulation(
     return SimulatedDrain(items, len(clean), len(killed))
 
 
-def _outcome(walk: _Walk) -> Generator[_Step, Any, End | None]:
+def _outcome(walk: _Walk) -> Steps[End | None]:
     """How the run ended; None if it was killed."""
+    token = CURRENT.set(walk.context)
     try:
-        end: End = yield walk
+        end: End = yield Walk(walk.job, walk.make)
     except _Killed:
         return None
+    finally:
+        CURRENT.reset(token)
     return end

@@ -10,30 +10,75 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never, cast
 
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.run import End, InThread, Run
 
 T = TypeVar("T")
 
-_Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]
-
 MakeRun = Callable[[InThread], Run]
+_Asked = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 
 
-async def call(target: Callable[..., Any], *args: Any) -> Any:
-    """The answer of an async function, or of a plain one from a thread, as a worker runs them."""
-    if inspect.iscoroutinefunction(target):
-        return await target(*args)
-    return await _in_thread(lambda: target(*args))
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a function of the application as a worker does: an async one on the loop, a plain one in a thread."""
+
+    target: Callable[..., Any]
+    args: Sequence[Any] = ()
 
 
-async def walk(make: MakeRun) -> End:
-    """Run an iterating job on this event loop, plain code of it in threads."""
-    return await make(_in_thread)()
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Call a function of the test itself, async or plain, where the test runs."""
+
+    target: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Run an iterating job."""
+
+    job: IteratingJob
+    make: MakeRun
+
+
+Steps = Generator[Call | Ask | Walk, Any, T]
+"""What is to be done, one thing after the other, for whoever can: it yields steps, gets answers, returns a result."""
+
+
+async def drive(steps: Steps[T]) -> T:
+    """Do the steps on this event loop, plain code of the application in threads."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = await _answer(step)
+            except BaseException as error:  # noqa: BLE001  # the steps decide what becomes of it
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+async def _answer(step: Call | Ask | Walk) -> Any:
+    match step:
+        case Call(target, args):
+            if inspect.iscoroutinefunction(target):
+                return await target(*args)
+            return await _in_thread(lambda: target(*args))
+        case Ask(target):
+            answer = target()
+            return await answer if inspect.isawaitable(answer) else answer
+        case Walk(_, make):
+            return await make(_in_thread)()
+        case _:
+            assert_never(step)
 
 
 class Here:
@@ -44,23 +89,39 @@ class Here:
         self._thread = threading.get_ident()
         self._busy = False
 
-    def call(self, target: Callable[..., Any], *args: Any) -> Any:
-        """The answer of an async or plain function."""
-        if inspect.iscoroutinefunction(target):
-            return self._finish(target(*args))
-        return target(*args)
-
-    def walk(self, job: IteratingJob, make: MakeRun) -> End:
-        """Run an iterating job."""
-        if inspect.iscoroutinefunction(job.each_iteration):
-            return self._finish(make(_at_once)())
-        return _served(make)
+    def drive(self, steps: Steps[T]) -> T:
+        """Do the steps, all code of the application in this thread."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = self._answer(step)
+                except BaseException as error:  # noqa: BLE001  # the steps decide what becomes of it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            return cast("T", end.value)
 
     def close(self) -> None:
         """Close its event loop."""
         if self._runner is not None:
             self._runner.close()
             self._runner = None
+
+    def _answer(self, step: Call | Ask | Walk) -> Any:
+        match step:
+            case Call(target, args):
+                return self._finish(target(*args)) if inspect.iscoroutinefunction(target) else target(*args)
+            case Ask(target):
+                answer = target()
+                return self._finish(answer) if inspect.iscoroutine(answer) else answer
+            case Walk(job, make):
+                if inspect.iscoroutinefunction(job.each_iteration):
+                    return self._finish(make(_at_once)())
+                return _served(make)
+            case _:
+                assert_never(step)
 
     def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         if _loop_runs_here():
@@ -79,7 +140,7 @@ class Here:
 
 def _served(make: MakeRun) -> End:
     """Run it with the event loop in a thread beside; what it wants to have run in a thread is run in this one."""
-    calls: SimpleQueue[_Call | None] = SimpleQueue()
+    calls: SimpleQueue[_Asked | None] = SimpleQueue()
 
     async def in_thread(function: Callable[[], Any]) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
