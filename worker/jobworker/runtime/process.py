@@ -36,6 +36,7 @@ EXIT_CLEAN, EXIT_NO_START, EXIT_JOBS_CUT = 0, 1, 3
 
 _UNWIND_SECONDS = 1.5  # for async jobs to leave their context managers after they were cut
 _SAY_SECONDS = 2.0  # for the last words to Redis; with the above less than the 5 s that a pod has behind its drain
+_SAY_AGAIN_SECONDS = 5.0  # of silence about a Redis that is away at the start, twice as long each time
 _OLDEST_REDIS = (7, 0)
 
 
@@ -200,17 +201,21 @@ class Process:
 
     async def _until_redis(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Until it succeeds or the time for it is over; what is wrong with Redis is said in one line."""
-        deadline = time.monotonic() + self._settings.connect_seconds
+        began = time.monotonic()
+        say_at, silence = began, _SAY_AGAIN_SECONDS
         while not self._stop.is_set():
             try:
                 await attempt()
             except AWAY as error:
-                left = deadline - time.monotonic()
+                now = time.monotonic()
+                left = began + self._settings.connect_seconds - now
                 message = f"Redis at {self._address} {what_it_does(error)}: {error}"
                 if left <= 0:
-                    log.critical("%s; giving up after %.0f s", message, self._settings.connect_seconds)
+                    log.critical("%s; giving up after %.0f s", message, now - began)
                     return False
-                log.error("%s; trying for %.0f s more", message, left)  # noqa: TRY400  # one line, no traceback: the address tells all
+                if now >= say_at:
+                    log.error("%s; trying for %.0f s more", message, max(1.0, left))  # noqa: TRY400  # one line, no traceback: the address tells all
+                    say_at, silence = now + silence, 2 * silence
                 await self._link.pause()
             else:
                 return True

@@ -1,4 +1,4 @@
-"""Looks after what is due: jobs of the schedule and the retry set, dead workers, deaths that wait for their handlers.
+"""Looks after what is due: scheduled jobs and retries, dead workers, deaths without handlers, pauses that are over.
 
 One worker at a time does, quiet or not, by a lease; the others only ask from time to time whether it still lives. It
 knows when the next job is due and sleeps until then, and who schedules a sooner one wakes it.
@@ -13,6 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from jobworker.protocol.pausing import lift_pauses
 from jobworker.protocol.scheduling import Followed, Led, look, promote, release
 from jobworker.runtime.deaths import Deaths
 from jobworker.runtime.life import Life
@@ -110,6 +111,7 @@ class Scheduler:
             promoted = await promote(self._redis, self._keys, due_set, members, seen.now)
             for fault in promoted.buried:
                 log.error("due entry buried in the dead set: %s", fault, extra={"set": due_set})
+        await lift_pauses(self._redis, self._keys, seen.now)
         if seen.retries or seen.scheduled:
             return 0.0
         seconds = self._pace.again if self._watch.suspicious else self._pace.period
