@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.records import Record
-from tests.chaos.walks import Walk, judge_walks, of_jobs
+from tests.chaos.walks import NOTICE_SECONDS, Walk, judge_walks, of_jobs
 
 _ITERATING = frozenset({"Walk", "PlainWalk"})
 _TIDY_CODES = frozenset({0, 3, -9, -15})
 """Clean; jobs were cut; killed by us; SIGTERM came before the process could listen to it, and so before any job."""
+
+_AWAKE_SECONDS = 0.1  # an answer that was read before the process was stopped is acted upon when it goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +190,24 @@ class Checker:
 
     def _judge_walks(self, jid: str, walks: Sequence[Walk]) -> None:
         key = self._key_of[jid]
-        found = judge_walks(walks, lambda walk: self.causes(jid, walk.life, walk.began, None), self.troubled)
+        found = judge_walks(
+            [walk for walk in walks if not self._came_late(jid, walk)],
+            lambda walk: self.causes(jid, walk.life, walk.began, None),
+            self.troubled,
+        )
         for what in found.violations:
             self._violate(what, key)
         self.verdict.rows += found.rows
         self.verdict.rows_repeated += found.repeated
         if self.fates.get(jid) == "done" and found.missing:
             self._violate(f"complete, and {found.missing} of its rows never ran", key)
+
+    def _came_late(self, jid: str, walk: Walk) -> bool:
+        """Did it begin as its process awoke, and ended as soon as that heard that it has another holder?"""
+        return any(
+            event.jids is not None and jid in event.jids and event.since <= walk.began <= event.until + _AWAKE_SECONDS
+            for event in self.unclean[walk.life]
+        ) and all(when <= walk.began + NOTICE_SECONDS for _, when in walk.rows)
 
     def troubled(self, life: str, since: float, until: float) -> bool:
         """Was Redis, or the way of this process to it, disturbed in that time?"""

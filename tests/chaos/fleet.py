@@ -44,12 +44,16 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
 
 
 class Slot:
-    """A place for a worker. ``network`` lies between it and Redis, where it has one."""
+    """A place for a worker: what it is started with, and ``network``, which lies between it and Redis if it has one.
 
-    def __init__(self, name: str, url: str, flags: list[str], network: Network | None) -> None:
+    ``grace`` is how many seconds SIGTERM lets its jobs run.
+    """
+
+    def __init__(self, name: str, url: str, flags: list[str], network: Network | None, grace: float = 25.0) -> None:
         self.name = name
         self.url = url
-        self.flags = flags
+        self.flags = [*flags, "--shutdown-seconds", str(grace)]
+        self.grace = grace
         self.network = network
         self.serial = 0
         self.identity = ""
@@ -145,19 +149,25 @@ class Fleet:
             await self.kill(slot, heir, "did not end")
             return
         self._journal.note("over", who=slot.life, code=code)
+        self.cut(slot, since)
         if code:
-            # Cut at the end of its time: whatever had not ended by then was given back, or is held still.
-            self._journal.note(
-                "unclean",
-                who=slot.life,
-                why="cut at shutdown",
-                jids=None,
-                since=since,
-                until=asyncio.get_running_loop().time(),
-            )
             await self.bury(slot, heir, "cut at shutdown", since)
         else:
             self.start(slot)
+
+    async def terminate_and_kill(self, slot: Slot, heir: Heir, seconds: float) -> None:
+        """SIGTERM, and SIGKILL so many seconds later, if there is still somebody to kill."""
+        since, _ = await self._nursery.signal(slot.life, signal.SIGTERM)
+        await asyncio.sleep(seconds)
+        self.cut(slot, since)
+        await self.kill(slot, heir, "stopping and killed")
+
+    def cut(self, slot: Slot, since: float) -> None:
+        """Note that what had not ended by the end of its time was given back, if it came to that."""
+        now = asyncio.get_running_loop().time()
+        if now >= since + slot.grace:
+            since += slot.grace
+            self._journal.note("unclean", who=slot.life, why="cut at shutdown", jids=None, since=since, until=now)
 
     async def signal(self, slot: Slot, number: signal.Signals) -> None:
         await self._nursery.signal(slot.life, number)

@@ -147,9 +147,7 @@ class Storm:
             case What.TERM:
                 await fleet.terminate(slot, stroke.heir)
             case What.TERM_AND_KILL:
-                await fleet.signal(slot, signal.SIGTERM)
-                await asyncio.sleep(stroke.seconds)
-                await fleet.kill(slot, stroke.heir, "stopping and killed")
+                await fleet.terminate_and_kill(slot, stroke.heir, stroke.seconds)
             case What.QUIET_AND_TERM:
                 await fleet.signal(slot, signal.SIGTSTP)
                 await asyncio.sleep(stroke.seconds)
@@ -319,18 +317,18 @@ async def storm(size: Size, folder: Path) -> AsyncIterator[Storm]:
         stack.push_async_callback(nursery.close)
         blown = Storm(size, server, Fleet(nursery, journal, server.url), nursery, journal)
         identity: Iterator[int] = iter(range(10_000))
-        grace = cycle((["--shutdown-seconds", "0.5"], [], ["--shutdown-seconds", "2"]))
+        grace = cycle((0.5, 25.0, 2.0))
 
-        async def slot(kind: str, flags: list[str], *, between: bool) -> Slot:
+        async def slot(kind: str, flags: list[str], seconds: float = 25.0, *, between: bool) -> Slot:
             network = await stack.enter_async_context(Network(server.port)) if between else None
             url = network.url if network else server.url
-            return Slot(f"{kind}{next(identity)}", url, flags, network)
+            return Slot(f"{kind}{next(identity)}", url, flags, network, seconds)
 
         for _ in range(size.sturdy):
             blown.sturdy.append(await slot("sturdy", ["-q", _ALL_QUEUES], between=True))
         for index in range(size.frail):
-            flags = ["-q", _QUICK_QUEUES, "--connect-seconds", "60", *next(grace)]
-            blown.frail.append(await slot("frail", flags, between=index % 3 == 0))
+            flags = ["-q", _QUICK_QUEUES, "--connect-seconds", "60"]
+            blown.frail.append(await slot("frail", flags, next(grace), between=index % 3 == 0))
         for _ in range(2):
             blown.producers.append(await slot("producer", [], between=True))
         yield blown

@@ -11,7 +11,7 @@ from typing import Protocol
 from tests.chaos.jobs import FLUSH_SECONDS
 from tests.chaos.records import Record
 
-_NOTICE_SECONDS = 3.0
+NOTICE_SECONDS = 3.0
 """How long a worker that was stopped and comes back may need to hear that its jobs are somebody else's."""
 
 
@@ -87,8 +87,8 @@ def judge_walks(
             found.violations.append(
                 f"{count} rows of {walk.life} ran again from {following.at} on, and no cause is known"
             )
-        elif late and late[-1] > max(reason.until for reason in reasons) + _NOTICE_SECONDS:
-            found.violations.append(f"{walk.life} went on for {_NOTICE_SECONDS} s with a job that had a new holder")
+        elif late and late[-1] > max(reason.until for reason in reasons) + NOTICE_SECONDS:
+            found.violations.append(f"{walk.life} went on for {NOTICE_SECONDS} s with a job that had a new holder")
         # All but the last: the row that is under way when a checkpoint is due ends before it.
         elif [when for when in again[:-1] if when >= again[0] + FLUSH_SECONDS] and not troubled(
             walk.life, again[0], again[-1]

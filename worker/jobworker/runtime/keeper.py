@@ -11,6 +11,7 @@ import orjson
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.iteration.run import Kept, Place
 from jobworker.protocol.records import Checkpoint
+from jobworker.protocol.scripts import WorkerScripts
 from jobworker.runtime.executor import Running
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
@@ -39,15 +40,33 @@ class RedisKeeper:
         return not self._run.disowned
 
     async def load(self) -> Place:
-        """Where the job stands; waits for as long as Redis is away."""
+        """Where the job stands; waits for as long as Redis is away.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
         jid = self._run.payload.jid
         while True:
+            if self._run.disowned:
+                raise NotHeld(f"job {jid} has another holder by now")
+            scripts = self._life.scripts
             try:
                 async with self._life.keeping:
-                    return await self._place(jid)
+                    place = await self._place(jid)
+                    # RACE rescued while Redis was out of reach: the job may be complete elsewhere and its place gone,
+                    # and it would begin anew here. Asked after the place was read, so it was read by the holder.
+                    if await self._goes_on(scripts):
+                        return place
             except AWAY as error:
                 self._link.lost(error)
-                await self._pause()
+            else:
+                self._life.ended(scripts)
+            await self._pause()
+
+    async def _goes_on(self, scripts: WorkerScripts) -> bool:
+        record = self._life.keys.record(scripts.worker)
+        epoch = await cast("Awaitable[bytes | None]", self._life.redis.hget(record, "epoch"))
+        return epoch == scripts.epoch.encode()
 
     async def _place(self, jid: str) -> Place:
         redis, keys = self._life.redis, self._life.keys
