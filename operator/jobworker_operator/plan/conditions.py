@@ -126,6 +126,8 @@ def _unknown(situation: Situation) -> str:
     unknown = situation.unknown
     names = f"{unknown[0].pod.name}{more(len(unknown))}"
     message = f"No heartbeat in Redis from pod {names}, which runs; it is taken for busy. See its logs"
+    if unknown[0].activity is not None and unknown[0].activity.epoch is None:
+        message += ", and check that it is a worker (jobworker run APP) and works with the Redis of spec.redis"
     address = unknown[0].pod.redis
     if address is not None and address.secret is not None:
         message += (

@@ -155,3 +155,9 @@ def test_a_container_that_has_not_registered_yet_is_looked_at_again_in_time() ->
     starting = pod("p", **STRANGER, container_started_at=NOW - 1)
     observation = observe(starting, of=jobworker(1), workers={"p": UNREGISTERED})
     assert (plan(observation).look_again_seconds or 99) <= 30
+
+
+def test_a_stranger_with_a_probe_of_its_own_is_kept_and_asked_after() -> None:
+    told = message(observe(pod("p"), of=jobworker(1), workers={"p": UNREGISTERED}))
+    assert told.endswith("check that it is a worker (jobworker run APP) and works with the Redis of spec.redis")
+    assert message(observe(pod("p"), of=jobworker(1), workers={"p": idle(alive=False)})).endswith("See its logs")
