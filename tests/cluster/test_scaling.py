@@ -37,7 +37,7 @@ def test_a_burst_brings_pods_and_their_end_takes_idle_ones_away(
         wait_until_sync(lambda: effects.mails_sent() > 150, 60, "half of the mails")
         # Two jobs outlast the burst: the pods that run them must outlast the scale-in.
         for name in ("slow-1", "slow-2"):
-            effects.push("LongReport", [name, 20], "reports")
+            effects.push("LongReport", [name, 40], "reports")
         wait_until_sync(lambda: effects.mails_sent() == 300, 60, "all mails")
         wait_until_sync(lambda: len(shop.pods()) < 5, 60, "the first pods go")
         assert effects.holders(), "the slow jobs were over before the scale-in: the test shows nothing"
