@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SOURCES := worker/jobworker operator/jobworker_operator examples tests scripts
 
-.PHONY: help bootstrap check test chaos demo demo-down images lock format clean \
+.PHONY: help bootstrap check test chaos demo demo-down bench-worker images lock format clean \
         bootstrap-python bootstrap-redis bootstrap-ruby-sidekiq bootstrap-cluster
 
 help: ## list the targets
@@ -37,6 +37,9 @@ demo: bootstrap-python bootstrap-cluster ## a cluster, an import, a rollout in t
 demo-down: bootstrap-python ## remove all that the demo left running
 	@$(BIN)/python -m examples.demo down
 
+bench-worker: bootstrap-python bootstrap-redis ## the worker beside its peers on this machine; QUICK=1: in five minutes
+	@$(BIN)/python -m bench.worker $(if $(WRITE_DOCS),--write-docs)
+
 images: bootstrap-python bootstrap-cluster ## build the container images
 	$(BIN)/python -m tests.cluster.tool build-images
 
@@ -48,6 +51,9 @@ lock: bootstrap-python ## pin the newest allowed versions with their hashes
 	cd requirements && for name in worker operator examples dev; do \
 	  uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
 	    --custom-compile-command "make lock" $$name.in -o $$name.txt; done
+	cd bench/worker/peers/python/requirements && for name in *.in; do \
+	  uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command "make lock" $$name -o $${name%.in}.txt; done
 
 clean: ## remove what tools left in the checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

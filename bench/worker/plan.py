@@ -23,13 +23,16 @@ class Measure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``rounds`` of each measure; ``scale`` is applied to the contestants' numbers of jobs.
+    """``rounds`` of draining and ``side_rounds`` of other things; ``scale`` is applied to the numbers of jobs.
 
+    ``best`` are those whose two processes and whose waiting jobs are measured too: ours and the fastest of each
+    language.
     ``gaps`` and ``foreign_gaps`` are the shortest and the longest pause between two jobs, in seconds.
     """
 
     measures: frozenset[Measure]
     contestants: Sequence[Contestant]
+    best: frozenset[str]
     rounds: int = 5
     side_rounds: int = 3
     scale: float = 1.0
@@ -38,12 +41,13 @@ class Plan:
     foreign_jobs: int = 103
     foreign_gaps: tuple[float, float] = (0.05, 0.55)
     single_jobs: int = 5_000
-    idle_rounds: int = 2
+    idle_rounds: int = 1
     idle_settle: float = 5.0
-    idle_seconds: float = 15.0
+    idle_seconds: float = 20.0
 
 
-_QUICK = ("jobworker", "jobworker-threads", "bullmq", "sidekiq", "taskiq-stream", "huey")
+_BEST = ("jobworker", "jobworker-threads", "bullmq", "sidekiq", "huey")
+_QUICK = (*_BEST, "taskiq-stream")
 
 
 def plan(
@@ -59,6 +63,7 @@ def plan(
         return Plan(
             measures=asked,
             contestants=[named(name) for name in names or _QUICK],
+            best=frozenset(names or _BEST),
             rounds=rounds or 3,
             side_rounds=min(rounds or 1, 1),
             scale=scale or 0.5,
@@ -72,4 +77,11 @@ def plan(
             idle_seconds=6.0,
         )
     chosen = [named(name) for name in names] if names else list(CONTESTANTS)
-    return Plan(asked, chosen, rounds=rounds or 5, side_rounds=min(rounds or 3, 3), scale=scale or 1.0)
+    return Plan(
+        measures=asked,
+        contestants=chosen,
+        best=frozenset(names or (*_QUICK, "saq")),
+        rounds=rounds or 5,
+        side_rounds=min(rounds or 3, 3),
+        scale=scale or 1.0,
+    )

@@ -79,6 +79,7 @@ def _of_drain(title: str, results: Results, samples: ByName[Drained | None]) -> 
         "Redis commands a job": lambda one: one.commands,
         "reads a job": lambda one: one.reads,
         "MiB": lambda one: one.rss_mib,
+        "others' CPU, %": lambda one: 100 * one.others,
     }
     rows = [
         (one.title, "yes" if one.reliable else "no", *_medians(samples[one.name], columns.values()))

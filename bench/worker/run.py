@@ -65,7 +65,7 @@ class Run:
         def one(contestant: Contestant, _: int) -> Drained:
             return drain(self._rig, contestant, Task("noop", 2 * self._scaled(contestant.jobs)), processes=2)
 
-        self.results.two = self._rounds("two processes", self._plan.side_rounds, self._all(), one, _said_of_drain)
+        self.results.two = self._rounds("two processes", self._plan.side_rounds, self._best(), one, _said_of_drain)
 
     def _io(self) -> None:
         self.results.io_1ms = self._waiting(1)
@@ -77,7 +77,7 @@ class Run:
             jobs = min(self._scaled(contestant.jobs), at_most)
             return drain(self._rig, contestant, Task(f"sleep:{milliseconds}", jobs))
 
-        able = [contestant for contestant in self._all() if contestant.io_concurrency is not None]
+        able = [contestant for contestant in self._best() if contestant.io_concurrency is not None]
         title = f"jobs of {milliseconds} ms"
         return self._rounds(title, self._plan.side_rounds, able, one, _said_of_drain)
 
@@ -143,6 +143,9 @@ class Run:
     def _all(self) -> list[Contestant]:
         return self.results.contestants
 
+    def _best(self) -> list[Contestant]:
+        return [contestant for contestant in self._all() if contestant.name in self._plan.best]
+
     def _ours(self) -> list[Contestant]:
         return [contestant for contestant in self._all() if contestant.family is Family.OURS][:1]
 
@@ -155,7 +158,8 @@ def _flat(found: ByName[list[float] | None]) -> list[float]:
 
 
 def _said_of_drain(one: Drained) -> str:
-    return f"{one.jobs_per_second:,.0f} jobs/s, {one.cpu_us:.1f} µs CPU and {one.commands:.2f} commands a job"
+    cost = f"{one.cpu_us:.1f} µs CPU and {one.commands:.2f} commands a job"
+    return f"{one.jobs_per_second:,.0f} jobs/s, {cost} (others used {one.others:.0%} of the machine)"
 
 
 def _said_of_start(took: list[float]) -> str:

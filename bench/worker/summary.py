@@ -29,6 +29,9 @@ def summary(results: Results) -> Figures:
         "drain_per_s": median(_rates(ours)),
         "threads_per_s": median(_rates(results.drain.get(THREADS, []))),
         "worker_cpu_us_per_job": median(medians(ours, lambda one: one.cpu_us)),
+        "cpu_vs_bullmq": _cpu_ratio(results.drain, BULLMQ),
+        "cpu_vs_sidekiq": _cpu_ratio(results.drain, SIDEKIQ),
+        "cpu_vs_best_python": _cpu_ratio(results.drain, python),
         "commands_per_job": median(medians(ours, lambda one: one.commands)),
         "reads_per_job": median(medians(ours, lambda one: one.reads)),
         "two_processes_vs_bullmq": _rate_ratio(results.two, OURS, BULLMQ),
@@ -48,6 +51,7 @@ def summary(results: Results) -> Figures:
         "start_foreign_p99_ms": percentile(results.foreign, 0.99),
         "idle_commands_per_s": median(medians(results.idle.get(OURS, []), lambda one: one.commands_per_second)),
         "idle_rss_mib": median(medians(results.idle.get(OURS, []), lambda one: one.rss_mib)),
+        "others_cpu_percent": median([100 * share for drains in results.drain.values() for share in _others(drains)]),
         "idle_cpu_percent": median(medians(results.idle.get(OURS, []), lambda one: one.cpu_percent)),
     }
     return {name: rounded(value) for name, value in figures.items()} | {
@@ -72,6 +76,10 @@ def bulk_rate(drained: Drained) -> float:
     return drained.bulk.jobs / drained.bulk.seconds
 
 
+def _others(rounds: list[Drained | None]) -> list[float]:
+    return medians(rounds, lambda one: one.others)
+
+
 def _rates(rounds: list[Drained | None]) -> list[float]:
     return medians(rounds, lambda one: one.jobs_per_second)
 
@@ -81,6 +89,15 @@ def _rate_ratio(drains: ByName[Drained | None], ours: str, theirs: str | None) -
         return [None if one is None else one.jobs_per_second for one in drains.get(name or "", [])]
 
     return ratio(rates(ours), rates(theirs))
+
+
+def _cpu_ratio(drains: ByName[Drained | None], theirs: str | None) -> float | None:
+    """How many times as much CPU of its worker their job costs; hardly moved by what else runs on the machine."""
+
+    def cpu(name: str | None) -> list[float | None]:
+        return [None if one is None else one.cpu_us for one in drains.get(name or "", [])]
+
+    return ratio(cpu(theirs), cpu(OURS))
 
 
 def _start(results: Results, part: float) -> dict[str, float]:

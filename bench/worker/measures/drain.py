@@ -6,12 +6,13 @@ effect of each) to the last effect; only jobs that ran inside it count, so no st
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
 from bench.worker.contestants import Contestant
 from bench.worker.effects import Effects
-from bench.worker.processes import Started
+from bench.worker.processes import Started, busy_seconds
 from bench.worker.rig import Produced, Rig, RoundFailed, Task
 
 _START_SECONDS = 30.0
@@ -21,7 +22,11 @@ _LOOK_SECONDS = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Figures of one round. CPU is of the workers, or of Redis, in µs a job; ``twice`` are runs too many."""
+    """Figures of one round.
+
+    CPU is of the workers, or of Redis, in µs a job; ``twice`` are runs too many; ``others`` is the part of the machine,
+    0 to 1, that somebody else used meanwhile: the round then says less about speed, and no less about CPU.
+    """
 
     jobs_per_second: float
     cpu_us: float
@@ -30,6 +35,7 @@ class Drained:
     reads: float
     rss_mib: float
     twice: int
+    others: float
     bulk: Produced
 
 
@@ -45,10 +51,14 @@ def drain(rig: Rig, contestant: Contestant, task: Task, *, processes: int = 1) -
         raise RoundFailed(f"{rig.left(contestant)} of {task.count} jobs lie on the queue")
     with rig.work(contestant, task, processes=processes, waiting=task.job != "noop") as workers:
         ahead = _begun(effects, workers, processes)
+        busy, own = busy_seconds(), time.process_time()
         began, used, counted = time.perf_counter(), workers.usage(), rig.server.counters()
         _wait_for_all(effects, task.count, workers)
         seconds = time.perf_counter() - began
         after, counted = workers.usage(), rig.server.counters().since(counted)
+        cpu = after.cpu_seconds - used.cpu_seconds
+        known = cpu + counted.cpu_seconds + time.process_time() - own
+        others = max(0.0, busy_seconds() - busy - known) / seconds / (os.cpu_count() or 1)
         settled = rig.settled(contestant)
         ran, twice = effects.runs()
         if ran != task.count or not settled:
@@ -58,12 +68,13 @@ def drain(rig: Rig, contestant: Contestant, task: Task, *, processes: int = 1) -
         raise RoundFailed(f"only {jobs} of {task.count} jobs were left when all processes had begun: too few jobs")
     return Drained(
         jobs_per_second=jobs / seconds,
-        cpu_us=(after.cpu_seconds - used.cpu_seconds) / jobs * 1e6,
+        cpu_us=cpu / jobs * 1e6,
         redis_cpu_us=counted.cpu_seconds / jobs * 1e6,
         commands=counted.commands / jobs,
         reads=counted.reads / jobs,
         rss_mib=after.rss_mib,
         twice=twice,
+        others=others,
         bulk=bulk,
     )
 

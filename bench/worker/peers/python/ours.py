@@ -37,7 +37,7 @@ def _foreign(number: int) -> None:
 
 def _floor() -> None:
     work.enqueue_sync(0)
-    payload = bare.lindex("queue:default", 0)
+    payload = bare.lindex("queue:default", 0) or b""
     ratios = []
     for _ in range(COUNT // _BLOCK):
         ours = _seconds(lambda: work.enqueue_sync(1))

@@ -8,7 +8,7 @@ from redis import Redis
 from rq import Queue
 
 _AT_ONCE = 1000
-_NAME = f"{__name__}.work" if __name__ != "__main__" else "rq_jobs.work"
+_NAME = "rq_jobs.work"
 
 
 def _one(number: int) -> None:
