@@ -46,7 +46,7 @@ class Process:
     def __init__(self, app: App, settings: Settings) -> None:
         self._settings = settings
         self._app = app
-        self._redis = connect(settings.redis_url)
+        self._redis = connect(settings.redis_url, settings.key_prefix)
         self._keys = Keys(settings.key_prefix)
         self._address = without_password(settings.redis_url)
         self._link = Link(self._address, self._redis)
@@ -67,7 +67,7 @@ class Process:
             self._link,
             self._state,
             lambda: self._fetch.load,
-            lambda: connect(settings.redis_url),
+            lambda: connect(settings.redis_url, settings.key_prefix),
             self._executor.doing,
             lambda: list(self._executor.running.values()),
         )
