@@ -19,6 +19,7 @@ from tests.integration.worker.conftest import WorkerProcess
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
+NAMESPACE = "{shop}:"  # redis-namespace's colon is part of our prefix
 PROCESSES = """Sidekiq::ProcessSet.new.map { |p|
   %w[hostname pid tag concurrency queues labels identity busy quiet rss beat started_at].to_h { |f| [f, p[f]] }
     .merge("stopping" => p.stopping?) }"""
@@ -41,6 +42,12 @@ async def until_shown(ruby: Console, worker: WorkerProcess) -> dict[str, Any]:
 @pytest.fixture
 def ruby(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> Iterator[Console]:
     with Console(redis_server.url, tmp_path / "console.log") as console:
+        yield console
+
+
+@pytest.fixture
+def ruby_in_namespace(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> Iterator[Console]:
+    with Console(redis_server.url, tmp_path / "console.log", NAMESPACE) as console:
         yield console
 
 

@@ -92,3 +92,5 @@ async def test_foreign_keys_of_the_same_names_do_no_harm(
     worker.process.terminate()
     assert await worker.exit_code() == 0
     assert await redis.get("processes") == b"somebody else's"
+    assert "the key processes cannot be used" in worker.log
+    assert "Redis refuses commands" not in worker.log

@@ -144,8 +144,8 @@ def _too_deep(work: Work) -> bool:
     raw = work.payload
     if raw.count(b"[") + raw.count(b"{") <= _RUBY_NESTING:
         return False
-    level: list[Any] = [[*work.job.extra.values(), *work.job.args]]
-    for _ in range(_RUBY_NESTING - 1):
+    level: list[Any] = [[*work.job.extra.values(), work.job.args]]
+    for _ in range(_RUBY_NESTING):
         level = [
             inner
             for outer in level

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.keys import Keys
@@ -163,8 +164,21 @@ class Heartbeat:
             _obey(name)
         if self._last >= self._clean_at:
             self._clean_at = self._last + CLEANUP_SECONDS
+            await self._clean(redis)
+
+    async def _clean(self, redis: Redis) -> None:
+        """Take killed processes out of what Sidekiq's readers see; whatever comes of it, this worker lives."""
+        keys = self._life.keys
+        try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await remove_dead(redis, self._life.keys)
+                await remove_dead(redis, keys)
+        except ResponseError as error:
+            log.warning(
+                "the key %s cannot be used, so Sidekiq's API and web page do not see this worker; "
+                "if another application owns it, give jobworker a Redis or a key prefix of its own",
+                keys.processes,
+                extra={"error": str(error)},
+            )
 
     def _heard(self, reason: str | None) -> None:
         self._link.back()

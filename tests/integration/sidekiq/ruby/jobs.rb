@@ -4,7 +4,6 @@ require "sidekiq"
 redis = {url: ENV.fetch("REDIS_URL")}
 if ENV["KEY_PREFIX"]
   require "redis-namespace"
-  Redis::Namespace.class_eval { def deprecations? = false }
   redis[:namespace] = ENV["KEY_PREFIX"].delete_suffix(":")
 end
 Sidekiq.configure_client { |config| config.redis = redis }
