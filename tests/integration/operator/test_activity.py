@@ -76,7 +76,7 @@ async def test_a_job_that_ends_wakes_its_jobworker_before_the_next_tick(
     worker = await birth("uid-a", 1)
     await wait_until(lambda: tower.held("uid-a") == 1)
     await tower_quiet(tower)
-    await worker.finish([Finished(Number(1))])
+    await worker.finish([Finished(Number(1), "default")])
     before = tower.pokes[KEY]
     await worker.beat(60, 0, {})  # which announces that it is drained
     await wait_until(lambda: tower.held("uid-a") == 0, 0.8, "the announcement was not heard")

@@ -57,7 +57,7 @@ async def test_only_an_idle_worker_can_be_retired(adapter: NativeAdapter, birth:
     worker = await birth("pod-1", 1)
     assert await adapter.retire("pod-1", "operator: ScaleIn") == 1
     assert (await worker.take(["default"], 1, 2)).quiet is None
-    await worker.finish([Finished(Number(1))])
+    await worker.finish([Finished(Number(1), "default")])
     assert await adapter.retire("pod-1", "operator: ScaleIn") == 0
     assert (await worker.take(["default"], 1, 2)).quiet == "operator: ScaleIn"
 
@@ -66,7 +66,7 @@ async def test_a_worker_is_drained_when_it_has_finished_and_not_before(adapter: 
     worker = await birth("pod-1", 1)
     await adapter.quiet("pod-1", "operator: Rollout")
     assert await adapter.confirm_drained("pod-1", "operator: Rollout", worker.epoch, None) is DrainAnswer.HELD
-    await worker.finish([Finished(Number(1))])
+    await worker.finish([Finished(Number(1), "default")])
     assert await adapter.confirm_drained("pod-1", "operator: Rollout", "another life", None) is DrainAnswer.MOVED
     assert await adapter.confirm_drained("pod-1", "operator: Rollout", worker.epoch, None) is DrainAnswer.DRAINED
 

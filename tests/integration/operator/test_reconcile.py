@@ -140,7 +140,7 @@ async def test_a_deleted_jobworker_goes_when_its_busy_pod_has_finished(
     await wait_until(lambda: REMOVAL_ANNOTATION in str(running.pods[busy["metadata"]["name"]]["metadata"]))
     assert "deletionTimestamp" not in running.pods[busy["metadata"]["name"]]["metadata"]
     assert caplog.text.count("Retired pod") + caplog.text.count("Quieted pod") == 2, "one decision, one line"
-    await worker.finish([Finished(Number(1))])
+    await worker.finish([Finished(Number(1), "default")])
     await worker.beat(60, 0, {})
     await wait_until(lambda: "deletionTimestamp" in running.pods[busy["metadata"]["name"]]["metadata"], 2)
     await worker.deregister()

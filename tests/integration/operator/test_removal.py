@@ -92,7 +92,7 @@ async def quiet(redis: Redis) -> str | None:
 
 
 async def finish(worker: WorkerScripts) -> None:
-    await worker.finish([Finished(Number(1))])
+    await worker.finish([Finished(Number(1), "default")])
 
 
 async def test_an_idle_pod_is_retired_in_redis_and_then_marked(stage: Stage, birth: Birth, redis: Redis) -> None:

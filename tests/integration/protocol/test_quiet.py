@@ -95,7 +95,7 @@ async def test_drained_is_confirmed_when_nothing_is_held_and_nothing_runs(outsid
     await outside.enqueue("default", [b"x"])
     await worker.take(["default"], 1, 1)
     await outside.quiet(worker.worker, "r")
-    await worker.finish([Finished(Number(1))])
+    await worker.finish([Finished(Number(1), "default")])
     assert await outside.confirm_drained(worker.worker, "r", worker.epoch) is DrainAnswer.DRAINED
 
 

@@ -106,7 +106,7 @@ async def test_a_stopped_worker_that_comes_back_after_its_rescue_does_no_harm(
     heir = await birth("pod-2")
     assert len((await heir.take(["default"], 1, 1)).entries) == 1
     with pytest.raises(StaleEpoch):
-        await sleeper.finish([Finished(Number(1))])
+        await sleeper.finish([Finished(Number(1), "default")])
     with pytest.raises(StaleEpoch):
         await sleeper.checkpoint(Number(1), "jid", Checkpoint(b"9", 1, 0.0))
     assert len(await outside.held(heir.worker)) == 1
@@ -120,7 +120,7 @@ async def test_finish_after_the_job_was_given_to_somebody_else_says_so(
     worker = await birth()
     await hold(outside, worker, "a")
     await redis.hdel(keys.working(worker.worker), "1")
-    assert (await worker.finish([Finished(Number(1))])).lost == (1,)
+    assert (await worker.finish([Finished(Number(1), "default")])).lost == 1
     with pytest.raises(NotHeld):
         await worker.checkpoint(Number(1), "jid", Checkpoint(b"9", 1, 0.0))
 
@@ -174,7 +174,7 @@ async def test_a_job_finished_between_the_reading_and_the_moving_does_not_come_b
 ) -> None:
     worker = await birth()
     await hold(outside, worker, "a", "b")
-    once_after_reading(outside, lambda: worker.finish([Finished(Number(1))]))
+    once_after_reading(outside, lambda: worker.finish([Finished(Number(1), "default")]))
     assert (await rescue(outside, worker.worker, FLEET, GONE)).moved == 1
     assert await queued(redis, keys) == ["b"]
 

@@ -25,7 +25,7 @@ async def test_what_is_taken_is_held_until_it_is_finished(
     held = await outside.held(worker.worker)
     assert [(e.number, e.queue, e.payload) for e in held] == [(1, "default", b"one"), (2, "default", b"two")]
     assert abs(held[0].taken_ms / 1000 - time.time()) < 60
-    answer = await worker.finish([Finished(Number(1)), Finished(Number(2))], ["default"], 5, 3)
+    answer = await worker.finish([Finished(Number(1), "default"), Finished(Number(2), "default")], ["default"], 5, 3)
     assert [(e.number, e.payload) for e in answer.taken.entries] == [(3, b"three")]
     assert [e.number for e in await outside.held(worker.worker)] == [3]
     assert await redis.get(keys.stat("processed")) == b"2"
@@ -80,7 +80,7 @@ async def test_a_batch_larger_than_luas_stack_is_taken_whole(outside: FleetScrip
     await outside.enqueue("default", [b"x"] * 5000)
     taken = await worker.take(["default"], 1000, 1)
     assert len(taken.entries) == 1000
-    answer = await worker.finish([Finished(e.number) for e in taken.entries], ["default"], 10, 1001)
+    answer = await worker.finish([Finished(e.number, "default") for e in taken.entries], ["default"], 10, 1001)
     assert len(answer.taken.entries) == 10
 
 
@@ -93,9 +93,9 @@ async def test_failed_jobs_go_where_their_outcome_says(
     now = time.time()
     await worker.finish(
         [
-            Finished(Number(1), Outcome.RETRY, now + 20, b"a again"),
-            Finished(Number(2), Outcome.DEAD, now, b"b's end"),
-            Finished(Number(3), Outcome.FAILED),
+            Finished(Number(1), "default", Outcome.RETRY, now + 20, b"a again"),
+            Finished(Number(2), "default", Outcome.DEAD, now, b"b's end"),
+            Finished(Number(3), "default", Outcome.FAILED),
         ]
     )
     assert await redis.zrange(keys.retry, 0, -1) == [b"a again"]
@@ -111,7 +111,7 @@ async def test_the_dead_set_forgets_what_is_older_than_half_a_year(
     await redis.zadd(keys.dead, {"ancient": time.time() - 181 * 86400})
     await outside.enqueue("default", [b"a"])
     await worker.take(["default"], 1, 1)
-    await worker.finish([Finished(Number(1), Outcome.DEAD, time.time(), b"fresh")])
+    await worker.finish([Finished(Number(1), "default", Outcome.DEAD, time.time(), b"fresh")])
     assert await redis.zrange(keys.dead, 0, -1) == [b"fresh"]
 
 
@@ -119,9 +119,9 @@ async def test_finishing_twice_counts_once(redis: Redis, keys: Keys, outside: Fl
     worker = await birth()
     await outside.enqueue("default", [b"a"])
     await worker.take(["default"], 1, 1)
-    await worker.finish([Finished(Number(1), Outcome.RETRY, 1.0, b"a again")])
-    answer = await worker.finish([Finished(Number(1), Outcome.RETRY, 2.0, b"a again")])
-    assert answer.lost == (1,)
+    await worker.finish([Finished(Number(1), "default", Outcome.RETRY, 1.0, b"a again")])
+    answer = await worker.finish([Finished(Number(1), "default", Outcome.RETRY, 2.0, b"a again")])
+    assert answer.lost == 1
     assert await redis.get(keys.stat("processed")) == b"1"
     assert await redis.zscore(keys.retry, b"a again") == 1.0
 
@@ -177,7 +177,7 @@ async def test_the_life_before_can_do_nothing_any_more(
     with pytest.raises(StaleEpoch):
         await old.beat(5, 0, {})
     with pytest.raises(StaleEpoch):
-        await old.finish([Finished(Number(1))])
+        await old.finish([Finished(Number(1), "default")])
     with pytest.raises(StaleEpoch):
         await old.give_back([])
     with pytest.raises(StaleEpoch):

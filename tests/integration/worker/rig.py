@@ -43,8 +43,8 @@ class Rig:
         connection, keys, state, link = through or redis, Keys(), WorkerState(), Link("redis")
         life = Life(connection, keys, WorkerId(worker), Settings(), state)
         await life.begin()
-        executor = Executor(app.jobs, state, lambda run: RedisKeeper(life, link, run))
-        fetch = Fetch(life, link, state, executor, lambda: ["default"], concurrency, lambda: None)
+        executor = Executor(app.jobs, state, lambda run: RedisKeeper(life, link, run), concurrency)
+        fetch = Fetch(life, link, state, executor, lambda: ["default"], lambda: None)
         task = asyncio.create_task(asyncio.sleep(0))
         rig = cls(redis, state, life, executor, fetch, task)
         try:

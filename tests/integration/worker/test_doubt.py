@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 import redis.exceptions
@@ -14,7 +14,7 @@ from jobworker import App, Client
 from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Taken, WorkerId
-from jobworker.protocol.scripts import WorkerScripts
+from jobworker.protocol.scripts import NOTHING_HELD, WorkerScripts
 from jobworker.runtime.executor import Executor, Running
 from jobworker.runtime.fetch import Fetch
 from jobworker.runtime.keeper import RedisKeeper
@@ -33,8 +33,10 @@ class AnswerLost(WorkerScripts):
     lost = 0
 
     @override
-    async def take(self, queues: Sequence[str], count: int, number: int) -> Taken:
-        taken = await super().take(queues, count, number)
+    async def take(
+        self, queues: Sequence[str], count: int, number: int, held: Mapping[str, int] = NOTHING_HELD
+    ) -> Taken:
+        taken = await super().take(queues, count, number, held)
         if taken.entries and not self.lost:
             self.lost = len(taken.entries)
             raise redis.exceptions.ConnectionError("the answer was lost")
@@ -48,11 +50,13 @@ class CarriedOutLate(WorkerScripts):
     waiting: tuple[Sequence[str], int, int] | None = None
 
     @override
-    async def take(self, queues: Sequence[str], count: int, number: int) -> Taken:
+    async def take(
+        self, queues: Sequence[str], count: int, number: int, held: Mapping[str, int] = NOTHING_HELD
+    ) -> Taken:
         if not self.lost:
             self.lost, self.waiting = count, (queues, count, number)
             raise redis.exceptions.ConnectionError("no answer came")
-        taken = await super().take(queues, count, number)
+        taken = await super().take(queues, count, number, held)
         if self.waiting is not None and taken.entries:
             await super().take(*self.waiting)
             self.waiting = None
@@ -76,8 +80,8 @@ async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[lis
     def keeper(run: Running) -> RedisKeeper:
         return RedisKeeper(life, link, run)
 
-    executor = Executor(app.jobs, state, keeper)
-    fetch = Fetch(life, link, state, executor, lambda: ["default"], 5, lambda: None)
+    executor = Executor(app.jobs, state, keeper, 5)
+    fetch = Fetch(life, link, state, executor, lambda: ["default"], lambda: None)
     task = asyncio.create_task(fetch.run())
     yield numbers
     await end([task])

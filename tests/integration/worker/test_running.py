@@ -26,6 +26,8 @@ async def test_async_and_plain_jobs_all_run_exactly_once_on_two_workers(
     redis: Redis, client: Client, traces: Traces, start_worker: StartWorker
 ) -> None:
     workers = [start_worker("a", "-c", "8"), start_worker("b", "-c", "8")]
+    for worker in workers:
+        await worker.registered(redis)
     await asyncio.gather(
         client.enqueue_many("count_async", [[n] for n in range(1500)]),
         client.enqueue_many("count_plain", [[n] for n in range(1500)]),

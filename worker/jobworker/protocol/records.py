@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, NewType
+from typing import Literal, NamedTuple, NewType
 
 from jobworker.errors import MalformedPayload
 
@@ -19,11 +19,10 @@ Number = NewType("Number", int)
 Side = Literal["front", "back"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A job that a worker holds: its number in the working set, its queue, when it was taken, its bytes.
 
-    ``taken_ms`` is Redis' clock in milliseconds.
+    ``taken_ms`` is Redis' clock in milliseconds. A tuple, since one is made for every job.
     """
 
     number: Number
@@ -66,9 +65,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a held job. ``score`` (epoch seconds) and ``payload`` are for the retry and dead set."""
+    """The end of a held job of ``queue``. ``score`` (epoch seconds) and ``payload`` are for the retry and dead set."""
 
     number: Number
+    queue: str
     outcome: Outcome = Outcome.OK
     score: float = 0.0
     payload: bytes = b""
@@ -86,9 +86,9 @@ class GivenBack:
 
 @dataclass(frozen=True, slots=True)
 class FinishAnswer:
-    """``lost`` are numbers that were not held any more: somebody else has those jobs."""
+    """``lost`` is how many were not held any more: somebody else has those jobs, or Redis knew of their end."""
 
-    lost: tuple[Number, ...] = ()
+    lost: int = 0
     taken: Taken = Taken()
 
 

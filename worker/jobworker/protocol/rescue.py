@@ -73,10 +73,10 @@ async def rescue(
         for entry in sorted(entries, key=lambda entry: -entry.number):
             payload, dead = _after_death(entry, planned, poison_after)
             poisoned += dead
-            args += [entry.number, 0 if dead else queues.index(entry.queue) + 1, payload]
+            args += [entry.number, entry.queue, 0 if dead else queues.index(entry.queue) + 1, payload]
         script_keys = [
             keys.record(worker), keys.alive(worker), keys.working(worker), keys.checkpoints(worker), keys.workers,
-            keys.fleet(fleet), keys.quiet(worker), keys.dead,
+            keys.fleet(fleet), keys.quiet(worker), keys.dead, keys.inflight,
             *(name for queue in queues for name in (keys.queue(queue), keys.wake(queue))),
         ]  # fmt: skip
         status, count = await RESCUE(scripts.redis, script_keys, args)

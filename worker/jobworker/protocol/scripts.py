@@ -11,7 +11,9 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any, cast
 
 import orjson
@@ -39,6 +41,9 @@ STATE_SECONDS = 30 * 24 * 3600  # how long a checkpoint and its progress live af
 _DAY_COUNTER_SECONDS = 5 * 365 * 24 * 3600  # Sidekiq keeps its counters of a day for five years
 DEAD_SECONDS = 180 * 24 * 3600  # Sidekiq's bounds of the dead set
 DEAD_JOBS = 10_000
+NOTHING_HELD: Mapping[str, int] = MappingProxyType({})
+NOTHING_DONE: Mapping[str, Sequence[int]] = MappingProxyType({})
+_QUEUE_NAMES = 1_000  # whose keys are remembered
 
 
 class Script:
@@ -66,7 +71,7 @@ REGISTER, BEAT, DEREGISTER = Script("register"), Script("beat"), Script("deregis
 TAKE, FINISH, GIVE_BACK, CHECKPOINT = Script("take"), Script("finish"), Script("give_back"), Script("checkpoint")
 QUIET, UNQUIET, RETIRE = Script("quiet"), Script("unquiet"), Script("retire")
 CONFIRM_DRAINED, RESCUE, ACTIVITY = Script("confirm_drained"), Script("rescue"), Script("activity")
-ENQUEUE, PROMOTE = Script("enqueue"), Script("promote")
+ENQUEUE, PROMOTE, HOLD = Script("enqueue"), Script("promote"), Script("hold")
 
 
 def enqueue_keys(keys: Keys, queue: str) -> list[str]:
@@ -88,6 +93,17 @@ class WorkerScripts:
         self._quiet = keys.quiet(worker)
         self._checkpoints = keys.checkpoints(worker)
         self._alive = keys.alive(worker)
+        self._queue_key = lru_cache(_QUEUE_NAMES)(keys.queue)
+        self._take_keys = (self._record, self._working, self._quiet, keys.paused, keys.limits, keys.inflight)
+        self._finish_keys = lru_cache(2)(self._keys_of_finish)
+
+    def _keys_of_finish(self, day: str) -> tuple[str, ...]:
+        keys = self._keys
+        return (
+            self._record, self._working, self._checkpoints, self._quiet, keys.paused, keys.limits, keys.inflight,
+            keys.stat("processed"), keys.stat("processed", day), keys.stat("failed"), keys.stat("failed", day),
+            keys.retry, keys.dead,
+        )  # fmt: skip
 
     async def register(self, ttl_seconds: float, fields: Mapping[str, str | int | float]) -> str | bool | None:
         """Begin this life. False if the life before still holds jobs: rescue them and call again.
@@ -137,47 +153,70 @@ class WorkerScripts:
             keys.processes, keys.process(identity), *keys.process_work(identity), keys.process_signals(identity),
         ]  # fmt: skip
 
-    async def take(self, queues: Sequence[str], count: int, number: int) -> Taken:
-        """Take up to ``count`` jobs in the order of ``queues``; they are numbered from ``number`` on."""
-        keys = [self._record, self._working, self._quiet, self._keys.paused, *map(self._keys.queue, queues)]
-        answer = await TAKE(self._redis, keys, [self.epoch, count, number, *queues])
+    async def take(
+        self, queues: Sequence[str], count: int, number: int, held: Mapping[str, int] = NOTHING_HELD
+    ) -> Taken:
+        """Take up to ``count`` jobs in the order of ``queues``; they are numbered from ``number`` on.
+
+        ``held`` says how many jobs of each queue this worker holds already, for queues with a limit by worker.
+        """
+        keys = [*self._take_keys, *map(self._queue_key, queues)]
+        answer = await TAKE(self._redis, keys, [self.epoch, count, number, *_held(queues, held)])
         _refuse(answer)
         if answer[0] == b"QUIET":
             return Taken(quiet=_text(answer[1]))
         return Taken(_entries(answer[1], queues, number))
 
     async def finish(
-        self, finished: Sequence[Finished], queues: Sequence[str] = (), count: int = 0, number: int = 0
+        self,
+        finished: Sequence[Finished],
+        queues: Sequence[str] = (),
+        count: int = 0,
+        number: int = 0,
+        *,
+        done: Mapping[str, Sequence[int]] = NOTHING_DONE,
+        held: Mapping[str, int] = NOTHING_HELD,
     ) -> FinishAnswer:
-        """End jobs and take up to ``count`` next ones in the same step."""
-        day = time.strftime("%Y-%m-%d", time.gmtime())
-        stat = self._keys.stat
-        keys = [
-            self._record, self._working, self._checkpoints, self._quiet, self._keys.paused,
-            stat("processed"), stat("processed", day), stat("failed"), stat("failed", day),
-            self._keys.retry, self._keys.dead, *map(self._keys.queue, queues),
-        ]  # fmt: skip
-        args: list[Any] = [self.epoch, _DAY_COUNTER_SECONDS, time.time() - DEAD_SECONDS, DEAD_JOBS, len(finished)]
+        """End jobs and take up to ``count`` next ones in the same step.
+
+        ``done`` are numbers by queue of jobs that went well: many of them cost little more than one. ``held`` as in
+        `take`, without those that end here.
+        """
+        keys = [*self._finish_keys(time.strftime("%Y-%m-%d", time.gmtime())), *map(self._queue_key, queues)]
+        args: list[Any] = [self.epoch, _DAY_COUNTER_SECONDS, time.time() - DEAD_SECONDS, DEAD_JOBS, len(done)]
+        for queue, numbers in done.items():
+            ranges = _ranges(numbers)
+            args += [queue, len(ranges) // 2, *ranges]
+        args.append(len(finished))
         for job in finished:
-            args += [job.number, job.outcome.value, job.score, job.payload]
-        answer = await FINISH(self._redis, keys, [*args, count, number, *queues])
+            args += [job.number, job.queue, job.outcome.value, job.score, job.payload]
+        answer = await FINISH(self._redis, keys, [*args, count, number, *_held(queues, held)])
         _refuse(answer)
-        lost = tuple(Number(int(number)) for number in answer[1])
         if answer[0] == b"QUIET":
-            return FinishAnswer(lost, Taken(quiet=_text(answer[2])))
-        return FinishAnswer(lost, Taken(_entries(answer[2], queues, number)))
+            return FinishAnswer(answer[1], Taken(quiet=_text(answer[2])))
+        return FinishAnswer(answer[1], Taken(_entries(answer[2], queues, number)))
 
     async def give_back(self, jobs: Sequence[GivenBack]) -> tuple[Number, ...]:
         """Put held jobs back on their queues without counting a retry. Returns the numbers that were not held."""
         queues = sorted({job.queue for job in jobs})
-        keys = [self._record, self._working, self._checkpoints, *_queues_and_wakes(self._keys, queues)]
-        args: list[Any] = [self.epoch]
+        keys = [
+            self._record, self._working, self._checkpoints, self._keys.inflight,
+            *_queues_and_wakes(self._keys, queues),
+        ]  # fmt: skip
+        args: list[Any] = [self.epoch, len(queues), *queues]
         # The newest first, so that of several at the front the oldest is taken next.
         for job in sorted(jobs, key=lambda job: -job.number):
             args += [job.number, queues.index(job.queue) + 1, job.side, job.payload]
         answer = await GIVE_BACK(self._redis, keys, args)
         _refuse(answer)
         return tuple(Number(int(number)) for number in answer[1])
+
+    async def hold(self, entries: Sequence[Entry]) -> None:
+        """Hold jobs that run in this worker and that Redis forgot; those that it knows are passed over."""
+        args: list[Any] = []
+        for entry in entries:
+            args += [entry.number, entry.queue, b"%d %s\n%s" % (entry.taken_ms, entry.queue.encode(), entry.payload)]
+        await HOLD(self._redis, [self._working, self._keys.inflight], args)
 
     async def checkpoint(self, number: Number, jid: str, state: Checkpoint, state_seconds: int = STATE_SECONDS) -> bool:
         """Write where the job stands. True if somebody cancelled it meanwhile.
@@ -260,6 +299,24 @@ class FleetScripts:
             run_seconds=float(raw.get(b"rt", b"0")),
             cancelled=b"cancelled" in raw,
         )
+
+
+def _held(queues: Sequence[str], held: Mapping[str, int]) -> list[str | int]:
+    """The queues as a script takes them: name, and how many of its jobs the worker holds."""
+    return [part for queue in queues for part in (queue, held.get(queue, 0))]
+
+
+def _ranges(numbers: Sequence[int]) -> list[int]:
+    """First and last of each run of consecutive numbers."""
+    ranges: list[int] = []
+    expected = None
+    for number in sorted(numbers):
+        if number == expected:
+            ranges[-1] = number
+        else:
+            ranges += (number, number)
+        expected = number + 1
+    return ranges
 
 
 def _entries(answer: Sequence[Any], queues: Sequence[str], number: int) -> tuple[Entry, ...]:

@@ -1,7 +1,7 @@
 """Runs jobs: async functions as tasks, plain ones in threads, iterating ones as a task that may use a thread.
 
-Ended runs pile up in a deque, and whoever talks to Redis collects them all at once: no job has a round trip, a lock
-or a future of its own.
+Jobs wait in ``ready`` until a slot is free, and whoever frees a slot takes the next one itself: no job has a round
+trip, a lock or a future of its own. What has ended piles up, and whoever talks to Redis collects all of it at once.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
 from jobworker.errors import JobworkerError, MalformedPayload, NotHeld, UnknownJob
@@ -20,29 +20,42 @@ from jobworker.jobs.definition import Definition, Kind
 from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.payload import Payload
-from jobworker.protocol.records import Entry, Finished, GivenBack, Number, Outcome
+from jobworker.protocol.records import Entry, Finished, Number, Outcome
 from jobworker.runtime import failure
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.threads import Threads
+from jobworker.runtime.unacknowledged import Unacknowledged
 
 log = logging.getLogger("jobworker.jobs")
 
+_MEMORY = 100  # jobs that the mean duration remembers
+
 
 class Running:
-    """One job in one slot. ``disowned``: Redis gave it to somebody else; ``cut``: its time is over."""
+    """A job that was taken. ``began`` is None while it waits for a slot, then a monotonic time in seconds.
 
-    __slots__ = ("began", "complete", "context", "cut", "definition", "disowned", "entry", "payload", "task")
+    ``disowned``: Redis gave it to somebody else; ``cut``: its time is over; ``complete``: an iterating one has no more
+    items.
+    """
+
+    __slots__ = ("began", "complete", "context", "cut", "definition", "disowned", "ended", "entry", "payload", "task")
 
     def __init__(self, entry: Entry, payload: Payload, definition: Definition, context: Context) -> None:
         self.entry = entry
         self.payload = payload
         self.definition = definition
         self.context = context
-        self.began = time.monotonic()
+        self.began: float | None = None
+        self.ended = 0.0
         self.task: asyncio.Task[None] | None = None
         self.disowned = False
         self.cut = False
         self.complete = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return 0.0 if self.began is None else round(time.monotonic() - self.began, 3)
 
 
 class _Back(JobworkerError):
@@ -53,38 +66,23 @@ class _Cut(_Back):
     """The same, since the process ends."""
 
 
-class Collected:
-    """What ended and is not acknowledged yet, and in ``entries`` all of those jobs as they were taken.
-
-    ``complete`` are jids of iterating jobs whose state may go once acknowledged.
-    """
-
-    __slots__ = ("back", "complete", "entries", "finished")
-
-    def __init__(self) -> None:
-        self.finished: list[Finished] = []
-        self.back: list[GivenBack] = []
-        self.complete: dict[Number, str] = {}
-        self.entries: dict[Number, Entry] = {}
-
-    def end(self, entry: Entry, finished: Finished) -> None:
-        """The job is to be finished."""
-        self.entries[entry.number] = entry
-        self.finished.append(finished)
-
-    def give_back(self, entry: Entry) -> None:
-        """The job is to go back to the front of its queue."""
-        self.entries[entry.number] = entry
-        self.back.append(GivenBack(entry.number, entry.queue, entry.payload))
-
-
 KeeperOf = Callable[[Running], Keeper]
 
 
 class Executor:
-    """The running jobs; how many there may be is the caller's to bound. All methods are for the event loop's thread."""
+    """Runs up to ``concurrency`` jobs at a time; more may wait for their slot. Methods are for the loop's thread.
 
-    def __init__(self, registry: Registry, state: WorkerState, keeper_of: KeeperOf) -> None:
+    ``held`` are all jobs that were taken and not collected yet, by their number, ``by_queue`` how many of each queue.
+    """
+
+    def __init__(self, registry: Registry, state: WorkerState, keeper_of: KeeperOf, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.held: dict[Number, Running] = {}
+        self.by_queue: Counter[str] = Counter()
+        self.ready: deque[Running] = deque()
+        self.jobs_cut = 0
+        self.mean_seconds: float | None = None
+        self.started_at = 0.0
         self._registry = registry
         self._state = state
         self._keeper_of = keeper_of
@@ -92,8 +90,14 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._ended: deque[tuple[Running, BaseException | None]] = deque()
         self._refused: list[tuple[Entry, Finished]] = []
-        self.running: dict[Number, Running] = {}
-        self.jobs_cut = 0
+        self._signalled = False
+        # One element for each free slot: append and pop are atomic, for threads that free and take slots themselves.
+        self._slots: list[None] = [None] * concurrency
+
+    @property
+    def running(self) -> dict[Number, Running]:
+        """Those of the held jobs whose code has begun. May be asked from any thread."""
+        return {number: job for number, job in list(self.held.items()) if job.began is not None}
 
     @property
     def has_ended(self) -> bool:
@@ -103,17 +107,118 @@ class Executor:
     def doing(self) -> dict[str, Any]:
         """Which job the event loop is in, asked from another thread; empty if in none."""
         task = asyncio.current_task(self._loop)
-        return next((run.context.fields for run in list(self.running.values()) if run.task is task), {})
+        return next((job.context.fields for job in list(self.held.values()) if job.task is task is not None), {})
 
-    def start(self, entry: Entry) -> None:
-        """Start a job that was taken, or note why it cannot be."""
+    def accept(self, entries: Iterable[Entry]) -> None:
+        """Start jobs that were taken as slots are free, or note why they cannot be."""
+        for entry in entries:
+            job = self._read(entry)
+            if job is not None:
+                self.held[entry.number] = job
+                self.by_queue[entry.queue] += 1
+                self.ready.append(job)
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Start what waits, as far as slots are free and the worker takes jobs."""
+        while self.ready and self._state.taking:
+            try:
+                self._slots.pop()
+            except IndexError:
+                return
+            try:
+                job = self.ready.popleft()
+            except IndexError:  # RACE a thread took it between the look and here
+                self._slots.append(None)
+                return
+            self._launch(job)
+
+    def unstarted(self) -> list[Entry]:
+        """Take out all that wait for a slot, to be given back."""
+        entries: list[Entry] = []
+        while self.ready:
+            try:
+                job = self.ready.popleft()
+            except IndexError:  # RACE a thread took the last one between the look and here
+                break
+            self._let_go(job)
+            if not job.disowned:
+                entries.append(job.entry)
+        return entries
+
+    def collect(self, into: Unacknowledged) -> None:
+        """Note all that ended, to be told to Redis."""
+        # Before the look: a thread that ends a job behind it signals again.
+        self._signalled = False
+        refused, self._refused = self._refused, []
+        for entry, finished in refused:
+            into.end(entry, finished)
+        if not self._ended:
+            return
+        count, seconds = 0, 0.0
+        debug = log.isEnabledFor(logging.DEBUG)
+        while self._ended:
+            job, error = self._ended.popleft()
+            if not self._let_go(job):
+                continue  # given up before it ended
+            count += 1
+            seconds += job.ended - (job.began or job.ended)
+            if error is None and not job.disowned:
+                into.went_well(job.entry)
+                if job.complete:
+                    into.complete[job.entry.number] = job.payload.jid
+                if debug:
+                    log.debug("job done", extra={**job.context.fields, "seconds": job.seconds})
+            else:
+                self._collect_other(job, error, into)
+        if count:
+            weight = min(1.0, count / _MEMORY) if self.mean_seconds is not None else 1.0
+            self.mean_seconds = (self.mean_seconds or 0.0) * (1 - weight) + seconds / count * weight
+        self.dispatch()
+
+    def disown(self) -> int:
+        """Redis gave all jobs to somebody else: stop what can be stopped, let no result out. How many there were."""
+        self.unstarted()
+        disowned = [job for job in self.held.values() if not job.disowned]
+        for job in disowned:
+            job.disowned = True
+            if job.task is not None:
+                job.task.cancel()
+        return len(disowned)
+
+    def cut(self) -> int:
+        """Their time is over: cancel tasks, give up on threads. How many jobs that were."""
+        cut = [job for job in self.running.values() if not job.disowned]
+        for job in cut:
+            job.cut = True
+            log.warning("job cut at the end of its time: it will run again", extra=job.context.fields)
+            if job.task is not None:
+                job.task.cancel()
+        self.jobs_cut = len(cut)
+        return len(cut)
+
+    def abandon(self) -> None:
+        """Count as ended what was cut and did not end: threads, and tasks that swallow their cancellation."""
+        for job in self.running.values():
+            if job.cut:
+                job.ended = time.monotonic()
+                self._ended.append((job, _Cut()))
+        self._state.wake.set()
+
+    def _let_go(self, job: Running) -> bool:
+        if self.held.pop(job.entry.number, None) is None:
+            return False
+        self.by_queue[job.entry.queue] -= 1
+        return True
+
+    def _read(self, entry: Entry) -> Running | None:
         try:
             payload = payloads.parse(entry.payload)
         except MalformedPayload as error:
             # A traceback through the parser would tell nobody anything.
             log.error("job buried in the dead set: %s", error, extra={"queue": entry.queue})  # noqa: TRY400  # see above
-            self._refused.append((entry, Finished(entry.number, Outcome.DEAD, time.time(), entry.payload)))
-            return
+            self._refused.append((entry, Finished(entry.number, entry.queue, Outcome.DEAD, time.time(), entry.payload)))
+            return None
         before = payload.retry_count
         attempt = 1 if before is None else before + 2
         context = Context(payload.jid, payload.job_class, entry.queue, attempt, self._state.interruption)
@@ -121,123 +226,106 @@ class Executor:
             definition = self._registry.get(payload.job_class)
         except UnknownJob as error:
             self._refused.append((entry, failure.finished(entry, payload, context, error, 0.0)))
-            return
-        run = Running(entry, payload, definition, context)
-        self.running[entry.number] = run
-        match definition.kind:
-            case Kind.ASYNC:
-                run.task = self._loop.create_task(self._run_async(run))
-            case Kind.PLAIN:
-                self._threads.submit(lambda: self._run_plain(run))
-            case Kind.ITERATING:
-                run.task = self._loop.create_task(self._run_iterating(run))
-            case _:
-                assert_never(definition.kind)
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("job started", extra={**context.fields, "attempt": attempt})
+            return None
+        return Running(entry, payload, definition, context)
 
-    def collect(self, into: Collected) -> None:
-        """Free the slots of all that ended, and say what is to be told to Redis."""
-        refused, self._refused = self._refused, []
-        for entry, finished in refused:
-            into.end(entry, finished)
-        ended = self._ended
-        while ended:
-            run, error = ended.popleft()
-            number = run.entry.number
-            self.running.pop(number, None)
-            if run.disowned:
-                log.warning("job ended here, but its result is somebody else's to give", extra=run.context.fields)
-            elif error is None:
-                into.end(run.entry, Finished(number))
-                if run.complete:
-                    into.complete[number] = run.payload.jid
-                if log.isEnabledFor(logging.DEBUG):
-                    log.debug("job done", extra={**run.context.fields, "seconds": _age(run)})
-            elif isinstance(error, _Back):
-                into.give_back(run.entry)
-                log.info("job goes back to the front of its queue", extra={**run.context.fields, "seconds": _age(run)})
-            elif not isinstance(error, NotHeld):
-                into.end(run.entry, failure.finished(run.entry, run.payload, run.context, error, _age(run)))
-
-    def disown(self) -> int:
-        """Redis gave all jobs to somebody else: stop what can be stopped, let no result out. How many there were."""
-        disowned = [run for run in self.running.values() if not run.disowned]
-        for run in disowned:
-            run.disowned = True
-            if run.task is not None:
-                run.task.cancel()
-        return len(disowned)
-
-    def cut(self) -> int:
-        """Their time is over: cancel tasks, give up on threads. How many jobs that were."""
-        cut = [run for run in self.running.values() if not run.disowned]
-        for run in cut:
-            run.cut = True
-            log.warning("job cut at the end of its time: it will run again", extra=run.context.fields)
-            if run.task is not None:
-                run.task.cancel()
-        self.jobs_cut = len(cut)
-        return len(cut)
-
-    def abandon(self) -> None:
-        """Count as ended what was cut and did not end: threads, and tasks that swallow their cancellation."""
-        for run in self.running.values():
-            if run.cut:
-                self._end(run, _Cut())
-
-    async def _run_async(self, run: Running) -> None:
-        CURRENT.set(run.context)
-        try:
-            await run.definition.target(*run.payload.args)
-        except asyncio.CancelledError as error:
-            self._end(run, _Cut() if run.cut else error)
-        except BaseException as error:  # noqa: BLE001  # the border to the user's code: sys.exit() in a job is its own
-            self._end(run, error)
+    def _launch(self, job: Running) -> None:
+        job.began = self.started_at = time.monotonic()
+        kind = job.definition.kind
+        if kind is Kind.ASYNC:
+            job.task = self._loop.create_task(self._run_async(job))
+        elif kind is Kind.PLAIN:
+            self._threads.submit(lambda: self._run_plain(job))
+        elif kind is Kind.ITERATING:
+            job.task = self._loop.create_task(self._run_iterating(job))
         else:
-            self._end(run, None)
+            assert_never(kind)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("job started", extra={**job.context.fields, "attempt": job.context.attempt})
 
-    async def _run_iterating(self, run: Running) -> None:
-        CURRENT.set(run.context)
+    async def _run_async(self, job: Running) -> None:
+        CURRENT.set(job.context)
+        try:
+            await job.definition.target(*job.payload.args)
+        except asyncio.CancelledError as error:
+            self._end(job, _Cut() if job.cut else error)
+        except BaseException as error:  # noqa: BLE001  # the border to the user's code: sys.exit() in a job is its own
+            self._end(job, error)
+        else:
+            self._end(job, None)
+
+    async def _run_iterating(self, job: Running) -> None:
+        CURRENT.set(job.context)
         try:
             walk = Run(
-                run.definition.target(),
-                run.payload.args,
-                self._keeper_of(run),
+                job.definition.target(),
+                job.payload.args,
+                self._keeper_of(job),
                 self._state.interruption,
                 self._threads.call,
             )
             end = await walk()
         except asyncio.CancelledError as error:
-            self._end(run, _Cut() if run.cut else error)
+            self._end(job, _Cut() if job.cut else error)
         except BaseException as error:  # noqa: BLE001  # the border to the user's code
             if isinstance(error, NotHeld):
-                log.warning("job stopped: another worker has it by now", extra=run.context.fields)
-            self._end(run, error)
+                log.warning("job stopped: another worker has it by now", extra=job.context.fields)
+            self._end(job, error)
         else:
-            run.complete = end is not End.INTERRUPTED
-            self._end(run, None if run.complete else _Back())
+            job.complete = end is not End.INTERRUPTED
+            self._end(job, None if job.complete else _Back())
 
-    def _run_plain(self, run: Running) -> None:
-        CURRENT.set(run.context)
-        error: BaseException | None = None
-        try:
-            run.definition.target(*run.payload.args)
-        except BaseException as raised:  # noqa: BLE001  # the border to the user's code
-            error = raised
+    def _run_plain(self, job: Running | None) -> None:
+        """In a thread: this job, and those that follow it in its slot."""
+        while job is not None:
+            CURRENT.set(job.context)
+            error: BaseException | None = None
+            try:
+                job.definition.target(*job.payload.args)
+            except BaseException as raised:  # noqa: BLE001  # the border to the user's code
+                error = raised
+            job.ended = time.monotonic()
+            self._ended.append((job, error))
+            try:
+                job = self._next_in_thread()
+                # One call wakes the loop for all that end before it gets there.
+                if not self._signalled:
+                    self._signalled = True
+                    self._loop.call_soon_threadsafe(self._state.wake.set)
+            except RuntimeError:
+                return  # the loop is closed: the process ends and the job was given back
         CURRENT.set(None)
-        self._ended.append((run, error))
-        try:
-            # One call wakes the loop for all that end before it gets there.
-            if not self._state.wake.is_set():
-                self._loop.call_soon_threadsafe(self._state.wake.set)
-        except RuntimeError:
-            return  # the loop is closed: the process ends and the job was given back
 
-    def _end(self, run: Running, error: BaseException | None) -> None:
-        self._ended.append((run, error))
+    def _next_in_thread(self) -> Running | None:
+        """The next plain job for the slot of a thread. A job of another kind goes to the loop, slot and all."""
+        if self._state.taking:
+            try:
+                job = self.ready.popleft()
+            except IndexError:
+                pass
+            else:
+                if job.definition.kind is Kind.PLAIN:
+                    job.began = self.started_at = time.monotonic()
+                    return job
+                self._loop.call_soon_threadsafe(self._launch, job)
+                return None
+        # RACE the loop may have looked for a free slot a moment ago: the signal that follows has it look again.
+        self._slots.append(None)
+        return None
+
+    def _end(self, job: Running, error: BaseException | None) -> None:
+        job.ended = time.monotonic()
+        self._ended.append((job, error))
+        self._slots.append(None)
+        if self.ready:
+            self.dispatch()
         self._state.wake.set()
 
-
-def _age(run: Running) -> float:
-    return round(time.monotonic() - run.began, 3)
+    def _collect_other(self, job: Running, error: BaseException | None, into: Unacknowledged) -> None:
+        if job.disowned:
+            log.warning("job ended here, but its result is somebody else's to give", extra=job.context.fields)
+        elif isinstance(error, _Back):
+            into.give_back(job.entry)
+            log.info("job goes back to the front of its queue", extra={**job.context.fields, "seconds": job.seconds})
+        elif error is not None and not isinstance(error, NotHeld):
+            into.end(job.entry, failure.finished(job.entry, job.payload, job.context, error, job.seconds))

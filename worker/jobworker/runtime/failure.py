@@ -25,7 +25,7 @@ def finished(entry: Entry, payload: Payload, context: Context, error: BaseExcept
             "job failed, and its payload cannot be written back: it is in the dead set as it came",
             extra={**context.fields, "error": f"{type(error).__name__}: {payloads.error_message(error)}"},
         )
-        return Finished(entry.number, Outcome.DEAD, time.time(), entry.payload)
+        return Finished(entry.number, entry.queue, Outcome.DEAD, time.time(), entry.payload)
 
 
 def _judged(entry: Entry, payload: Payload, context: Context, error: BaseException, seconds: float) -> Finished:
@@ -50,4 +50,4 @@ def _judged(entry: Entry, payload: Payload, context: Context, error: BaseExcepti
         case _:
             assert_never(verdict.outcome)
     body = b"" if verdict.outcome is Outcome.FAILED else verdict.payload.to_json()
-    return Finished(entry.number, verdict.outcome, verdict.score, body)
+    return Finished(entry.number, entry.queue, verdict.outcome, verdict.score, body)

@@ -16,10 +16,12 @@ from redis.asyncio import Redis
 
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.records import Entry, Number, Taken
-from jobworker.runtime.executor import Collected, Executor
+from jobworker.runtime.executor import Executor
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.prefetch import LINGER_SECONDS, STUCK_SECONDS, Prefetch
 from jobworker.runtime.state import WorkerState
+from jobworker.runtime.unacknowledged import Unacknowledged
 
 log = logging.getLogger("jobworker.fetch")
 
@@ -40,7 +42,6 @@ class Fetch:
         state: WorkerState,
         executor: Executor,
         order: Callable[[], Sequence[str]],
-        concurrency: int,
         on_drained: Callable[[], None],
     ) -> None:
         self._life = life
@@ -48,10 +49,10 @@ class Fetch:
         self._state = state
         self._executor = executor
         self._order = order
-        self._concurrency = concurrency
         self._on_drained = on_drained
         self._wakes = [life.keys.wake(queue) for queue in sorted(order())]
-        self._todo = Collected()
+        self._todo = Unacknowledged()
+        self._prefetch = Prefetch(executor.concurrency)
         self._number = 1
         self._token: asyncio.Task[Any] | None = None
         self._doubts = 0
@@ -63,7 +64,7 @@ class Fetch:
     @property
     def load(self) -> int:
         """Jobs whose code runs here or whose end is not acknowledged."""
-        return len(self._executor.running) + len(self._todo.entries)
+        return len(self._executor.held) + len(self._todo)
 
     async def run(self) -> None:
         """Take, run, acknowledge, until cancelled."""
@@ -93,47 +94,56 @@ class Fetch:
     async def _cycle(self) -> bool:
         """One exchange with Redis. True if the next should follow at once."""
         todo = self._todo
+        if not self._state.taking or self._prefetch.stuck(self._executor, time.monotonic()):
+            for entry in self._executor.unstarted():
+                todo.give_back(entry)
         if todo.back:
             await self._give_back()
-        asked = self._free()
-        if not asked and not todo.finished:
+        asked = self._room()
+        if not asked and not todo.ends:
             self._tell_drained()
             return bool(todo.back or self._executor.has_ended)
-        queues = self._order() if asked else ()
-        number = self._number
-        # Numbers are never used twice, not even those of a take whose answer was lost: it may have been carried out.
-        self._number += asked
-        try:
-            if todo.finished:
-                taken = await self._finish(queues, asked, number)
-            else:
-                taken = await self._life.scripts.take(queues, asked, number)
-        except AWAY:
-            if asked:
-                self._doubt()
-            raise
+        if self._prefetch.may_linger(self._executor, todo.ends):
+            await asyncio.sleep(LINGER_SECONDS)
+            self._executor.collect(todo)
+            asked = self._room()
+        taken = await self._exchange(asked)
         self._link.back()
         if taken.quiet is not None:
             self._state.hear(taken.quiet)
         self._start(taken.entries)
         self._tell_drained()
-        return bool(todo.finished or todo.back or self._executor.has_ended or (asked and len(taken.entries) == asked))
+        return bool(todo.ends or todo.back or self._executor.has_ended or (asked and len(taken.entries) == asked))
+
+    async def _exchange(self, asked: int) -> Taken:
+        """Tell Redis what ended, and take up to ``asked`` jobs in the same step."""
+        queues = self._order() if asked else ()
+        number = self._number
+        # Numbers are never used twice, not even those of a take whose answer was lost: it may have been carried out.
+        self._number += asked
+        try:
+            if self._todo.ends:
+                return await self._finish(queues, asked, number)
+            return await self._life.scripts.take(queues, asked, number, self._executor.by_queue)
+        except AWAY:
+            if asked:
+                self._doubt()
+            raise
 
     async def _finish(self, queues: Sequence[str], asked: int, number: int) -> Taken:
         todo = self._todo
-        batch = todo.finished[:_AT_ONCE]
-        answer = await self._life.scripts.finish(batch, queues, asked, number)
-        del todo.finished[: len(batch)]
-        for job in batch:
-            todo.entries.pop(job.number, None)
-        for lost in answer.lost:
-            # This life goes on, so nobody rescued the job: an earlier call was carried out and its answer lost.
-            log.warning("Redis knew the end of a job already", extra={"number": lost})
+        well, others = todo.batch(_AT_ONCE)
+        answer = await self._life.scripts.finish(others, queues, asked, number, done=well, held=self._executor.by_queue)
+        todo.ends_told(well, others)
+        if answer.lost:
+            # This life goes on, so nobody rescued the jobs: an earlier call was carried out and its answer lost.
+            log.warning("Redis knew the end of jobs already", extra={"jobs": answer.lost})
         if todo.complete:
-            await self._forget(todo, {job.number for job in batch})
+            ended = {number for numbers in well.values() for number in numbers}
+            await self._forget(todo, ended)
         return answer.taken
 
-    async def _forget(self, todo: Collected, ended: set[Number]) -> None:
+    async def _forget(self, todo: Unacknowledged, ended: set[Number]) -> None:
         """Drop the cursors of completed jobs, after their end is acknowledged: before it, they would begin anew."""
         keys = self._life.keys
         jids = [todo.complete.pop(number) for number in ended & todo.complete.keys()]
@@ -150,21 +160,19 @@ class Fetch:
     async def _give_back(self) -> None:
         batch = self._todo.back[:_AT_ONCE]
         await self._life.scripts.give_back(batch)
-        del self._todo.back[: len(batch)]
-        for job in batch:
-            self._todo.entries.pop(job.number, None)
+        self._todo.given_back(batch)
 
     def _start(self, entries: Sequence[Entry]) -> None:
         if self._state.taking:
-            for entry in entries:
-                self._executor.start(entry)
+            self._executor.accept(entries)
         else:
             # RACE a signal between the take's call and its answer: not started, so they go back.
             for entry in entries:
                 self._todo.give_back(entry)
 
-    def _free(self) -> int:
-        return self._concurrency - len(self._executor.running) if self._state.taking else 0
+    def _room(self) -> int:
+        """How many jobs to ask for."""
+        return self._prefetch.room(self._executor) if self._state.taking else 0
 
     def _tell_drained(self) -> None:
         if self._state.taking or self.load:
@@ -177,11 +185,11 @@ class Fetch:
         """Until a job ends, something changes, a token comes, or it is time to look at the queues all the same."""
         wake = self._state.wake
         if not wake.is_set() and not self._executor.has_ended:
-            if self._free() > 0 and self._token is None:
+            if self._room() > 0 and not self._executor.ready and self._token is None:
                 self._token = asyncio.create_task(self._next_token(self._life.redis))
                 self._token.add_done_callback(lambda _: wake.set())
             try:
-                async with asyncio.timeout(_DOUBT_SECONDS if self._doubts else None):
+                async with asyncio.timeout(self._patience()):
                     await wake.wait()
             except TimeoutError:
                 pass
@@ -189,6 +197,12 @@ class Fetch:
         if self._token is not None and self._token.done():
             token, self._token = self._token, None
             token.result()
+
+    def _patience(self) -> float | None:
+        """Seconds after which there is something to look at though nothing happened."""
+        if self._executor.ready:
+            return STUCK_SECONDS
+        return _DOUBT_SECONDS if self._doubts else None
 
     async def _next_token(self, redis: Redis) -> None:
         # Its time-out is the slow poll: whether a token came or not, the queues are looked at.
@@ -201,15 +215,12 @@ class Fetch:
     async def _look_for_unknown(self) -> None:
         """Start what Redis says this worker holds and this worker does not know: taken by a call that was cut off."""
         held = await self._life.fleet.held(self._life.worker)
-        known = self._executor.running.keys() | self._todo.entries.keys()
+        known = self._executor.held.keys() | {entry.number for entry in self._todo.entries()}
         unknown = [entry for entry in held if entry.number not in known]
         if unknown:
             log.warning("jobs taken by a call whose answer was lost are run now", extra={"jobs": len(unknown)})
             self._number = max(self._number, 1 + max(entry.number for entry in unknown))
-            room = max(self._free(), 0)
-            self._start(unknown[:room])
-            for entry in unknown[room:]:
-                self._todo.give_back(entry)
+            self._start(unknown)
         self._doubts -= 1
         self._look_at = time.monotonic() + _DOUBT_SECONDS
 
@@ -231,8 +242,8 @@ class Fetch:
                 extra={"worker": self._life.worker, "jobs": self.load},
             )
             return
-        unacknowledged = len(self._todo.entries)
-        self._todo = Collected()
+        unacknowledged = len(self._todo)
+        self._todo = Unacknowledged()
         log.error(
             "Redis took this worker for dead and gave its jobs to others: they are cancelled here or their "
             "results dropped, and the worker registers anew",
@@ -245,5 +256,5 @@ class Fetch:
 
     def _everything(self) -> list[Entry]:
         """All jobs that would be lost with this process: running, and ended without Redis knowing."""
-        running = [run.entry for run in self._executor.running.values() if not run.disowned]
-        return [*running, *self._todo.entries.values()]
+        held = [job.entry for job in self._executor.held.values() if not job.disowned]
+        return [*held, *self._todo.entries()]

@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -77,7 +76,8 @@ class Life:
             if rescued.answer is not RescueAnswer.OK:
                 await asyncio.sleep(_AGAIN_SECONDS)  # somebody else is at it too
         # RACE whoever sees the new life may write a checkpoint in it: what it holds is written first.
-        await self._hold(held)
+        if held:
+            await scripts.hold(held)
         self._next = None
         self.scripts = scripts
         self.stale = False
@@ -100,13 +100,6 @@ class Life:
         """
         exists = await self.redis.exists(self.keys.record(self.worker))
         return not exists and await self._server_run() != self._server
-
-    async def _hold(self, entries: Sequence[Entry]) -> None:
-        fields: dict[Any, Any] = {
-            str(e.number): b"%d %s\n%s" % (e.taken_ms, e.queue.encode(), e.payload) for e in entries
-        }
-        if fields:
-            await self.redis.hset(self.keys.working(self.worker), mapping=fields)
 
     async def _server_run(self) -> str:
         return str((await self.redis.info("server")).get("run_id", ""))

@@ -52,14 +52,15 @@ class Process:
         self._link = Link(self._address, self._redis)
         self._state = WorkerState()
         self._life = Life(self._redis, self._keys, settings.identity(), settings, self._state)
-        self._executor = Executor(app.jobs, self._state, lambda run: RedisKeeper(self._life, self._link, run))
+        self._executor = Executor(
+            app.jobs, self._state, lambda job: RedisKeeper(self._life, self._link, job), settings.concurrency
+        )
         self._fetch = Fetch(
             self._life,
             self._link,
             self._state,
             self._executor,
             queue_order(settings.queues, settings.order),
-            settings.concurrency,
             self._on_drained,
         )
         self._heartbeat = Heartbeat(

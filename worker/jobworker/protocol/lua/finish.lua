@@ -1,21 +1,56 @@
 -- #include _take
--- End jobs and, in the same step, take the next ones. An entry that is not held any more is passed over and its
--- number returned: a rescue gave the job to somebody else, whose end counts.
--- KEYS record, working, checkpoints, quiet, paused, processed, processed of the day, failed, failed of the day,
---      retry, dead, queue…
--- ARGV epoch, seconds that a day's counter lives, oldest dead score, dead set's bound, number of jobs,
---      then for each: number, outcome (ok, failed, retry, dead), score, payload;
---      then count to take, first number, queue name…
-local record, working, checkpoints, quiet, paused, processed, processed_day, failed, failed_day, retry, dead =
-  unpack(KEYS, 1, 11)
+-- #include _let_go
+-- End jobs and, in the same step, take the next ones. An entry that is not held any more is passed over and counted:
+-- a rescue gave the job to somebody else, whose end counts.
+-- What went well comes as ranges of numbers, one HDEL for all of them: a job that does nothing costs a tenth of a
+-- command, and the worker does not write a thousand numbers to say "1 to 1000".
+-- KEYS record, working, checkpoints, quiet, paused, limits, inflight, processed, processed of the day, failed,
+--      failed of the day, retry, dead, queue…
+-- ARGV epoch, seconds that a day's counter lives, oldest dead score, dead set's bound,
+--      number of queues with jobs that went well, for each: name, number of ranges, first, last, first, last…;
+--      number of other jobs, for each: number, queue, outcome (ok, failed, retry, dead), score, payload;
+--      then count to take, first number, then for each queue: name, how many of it this worker holds afterwards
+local record, working, checkpoints, quiet, paused, limits, inflight, processed, processed_day, failed, failed_day,
+  retry, dead = unpack(KEYS, 1, 13)
 if redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'STALE'} end
-local jobs = tonumber(ARGV[5])
-local at, ended, failures, lost, buried = 6, 0, 0, {}, false
-for _ = 1, jobs do
-  local number, outcome, score, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  at = at + 4
-  if redis.call('HDEL', working, number) == 1 then
-    redis.call('HDEL', checkpoints, number)
+local at, ended, failures, lost, buried = 5, 0, 0, 0, false
+local checkpointed = redis.call('EXISTS', checkpoints) == 1
+
+local function drop(numbers)
+  if #numbers == 0 then return 0 end
+  if checkpointed then redis.call('HDEL', checkpoints, unpack(numbers)) end
+  local removed = redis.call('HDEL', working, unpack(numbers))
+  lost = lost + #numbers - removed
+  return removed
+end
+
+local groups = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, groups do
+  local queue, ranges, removed, numbers = ARGV[at], tonumber(ARGV[at + 1]), 0, {}
+  at = at + 2
+  for _ = 1, ranges do
+    for number = tonumber(ARGV[at]), tonumber(ARGV[at + 1]) do
+      numbers[#numbers + 1] = string.format('%d', number)
+      if #numbers == 1000 then
+        removed = removed + drop(numbers)
+        numbers = {}
+      end
+    end
+    at = at + 2
+  end
+  removed = removed + drop(numbers)
+  let_go(inflight, queue, removed)
+  ended = ended + removed
+end
+
+local others = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, others do
+  local number, queue, outcome, score, payload = unpack(ARGV, at, at + 4)
+  at = at + 5
+  if drop({number}) == 1 then
+    let_go(inflight, queue, 1)
     ended = ended + 1
     if outcome ~= 'ok' then failures = failures + 1 end
     if outcome == 'retry' then
@@ -24,10 +59,9 @@ for _ = 1, jobs do
       redis.call('ZADD', dead, score, payload)
       buried = true
     end
-  else
-    lost[#lost + 1] = number
   end
 end
+
 if ended > 0 then
   redis.call('INCRBY', processed, ended)
   redis.call('INCRBY', processed_day, ended)
@@ -44,9 +78,6 @@ if buried then
 end
 local reason = redis.call('GET', quiet)
 if reason then return {'QUIET', lost, reason} end
-local count = tonumber(ARGV[at])
-local taken = {}
-if count > 0 then
-  taken = take(working, paused, {unpack(KEYS, 12)}, {unpack(ARGV, at + 2)}, count, tonumber(ARGV[at + 1]))
-end
-return {'OK', lost, taken}
+local keys, names, held = queues_of(14, at + 2)
+return {'OK', lost,
+  take(working, paused, limits, inflight, keys, names, held, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))}
