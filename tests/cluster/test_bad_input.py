@@ -84,7 +84,7 @@ def test_an_image_that_cannot_start_stops_the_rollout_and_leaves_the_old_pods_wo
     assert {pod["metadata"]["uid"] for pod in shop.pods()} >= before
     effects = Effects(shop_redis)
     effects.push("SendMail", [1], "mails")
-    wait_until_sync(effects.mails_sent, 20, "the old pods work")
+    wait_until_sync(effects.mails_sent, 60, "the old pods work")
     shop.platform.apply(shop.jobworker(replicas=2))
     shop.wait_ready()
     wait_until_sync(
@@ -156,7 +156,7 @@ def test_a_class_that_does_not_exist_waits_for_a_retry_and_says_so(shop: Shop, s
     shop.platform.apply(shop.jobworker(replicas=1))
     shop.wait_ready()
     Effects(shop_redis).push("NoSuchJob", [1], "mails")
-    entry = wait_until_sync(lambda: shop_redis.zrange("retry", 0, -1), 20, "an entry in the retry set")[0]
+    entry = wait_until_sync(lambda: shop_redis.zrange("retry", 0, -1), 60, "an entry in the retry set")[0]
     assert b"NoSuchJob" in entry
     assert b"SendMail" in entry, "the message names what this application knows"
     assert "NoSuchJob" in _logs(shop)
@@ -168,8 +168,8 @@ def test_a_payload_that_is_no_json_lies_in_the_dead_set(shop: Shop, shop_redis: 
     shop.wait_ready()
     effects.push_raw(b"this is no json", "mails")
     effects.push("SendMail", [1], "mails")
-    wait_until_sync(effects.mails_sent, 20, "the job behind it")
-    (entry,) = wait_until_sync(lambda: shop_redis.zrange("dead", 0, -1), 20, "an entry in the dead set")
+    wait_until_sync(effects.mails_sent, 60, "the job behind it")
+    (entry,) = wait_until_sync(lambda: shop_redis.zrange("dead", 0, -1), 60, "an entry in the dead set")
     assert b"this is no json" in entry
     assert "not JSON" in _logs(shop)
 

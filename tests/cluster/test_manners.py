@@ -42,7 +42,7 @@ def test_delete_waits_for_the_job_that_runs(shop: Shop, shop_redis: redis.Redis)
     shop.wait_ready()
     effects = Effects(shop_redis)
     effects.push("LongReport", ["last", 15], "reports")
-    wait_until_sync(lambda: effects.report("last")[0], 20, "the report has begun")
+    wait_until_sync(lambda: effects.report("last")[0], 60, "the report has begun")
     done = shop.platform.kubectl("delete", "jw", "shop", "-n", shop.namespace, "--timeout=90s")
     assert done.returncode == 0, done.stderr
     assert effects.report("last") == (1, 1)

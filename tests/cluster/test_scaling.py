@@ -31,9 +31,9 @@ def test_a_burst_brings_pods_and_their_end_takes_idle_ones_away(
         began = time.monotonic()
         for mail in range(300):
             effects.push("SendMail", [mail, 0.5], "mails")
-        wait_until_sync(lambda: shop.status().get("desiredReplicas") == 5, 20, "the decision to scale out")
+        wait_until_sync(lambda: shop.status().get("desiredReplicas") == 5, 60, "the decision to scale out")
         decided = time.monotonic() - began
-        wait_until_sync(lambda: len(shop.pods()) == 5, 20, "five pods")
+        wait_until_sync(lambda: len(shop.pods()) == 5, 60, "five pods")
         wait_until_sync(lambda: effects.mails_sent() > 150, 60, "half of the mails")
         # Two jobs outlast the burst: the pods that run them must outlast the scale-in.
         for name in ("slow-1", "slow-2"):

@@ -58,8 +58,8 @@ def test_a_new_operator_goes_on_with_pods_in_every_state(shop: Shop, shop_redis:
     worker = {"queues": [{"name": "reports"}], "concurrency": 1}
     shop.platform.apply(shop.jobworker(replicas=3, worker=worker, template=newer))
     shop.wait_ready()
-    wait_until_sync(lambda: len(shop.pods()) == 6, 20, "three new pods beside three that drain")
-    wait_until_sync(lambda: all(len(shop.pods(name)) == 2 for name in ("stuck", "pending")), 20, "pods of the others")
+    wait_until_sync(lambda: len(shop.pods()) == 6, 60, "three new pods beside three that drain")
+    wait_until_sync(lambda: all(len(shop.pods(name)) == 2 for name in ("stuck", "pending")), 60, "pods of the others")
     others = {name: uids(shop.pods(name)) for name in ("stuck", "pending")}
     before = uids(shop.pods())
 
