@@ -18,13 +18,18 @@ from tests.waiting import wait_until_sync
 
 
 class RedisServer:
-    """One redis-server process. ``append_only`` makes writes survive a kill."""
+    """One redis-server process. ``append_only`` makes writes survive a kill.
+
+    ``config`` is a file and ``flags`` are further flags for its next start.
+    """
 
     def __init__(self, folder: Path, *, append_only: bool = False) -> None:
         self.folder = folder
         self.append_only = append_only
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self.config: Path | None = None
+        self.flags: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -44,7 +49,19 @@ class RedisServer:
                 pytest.fail(message)
             pytest.skip(message)
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        command = [
+            program,
+            *([str(self.config)] if self.config else []),
+            *self.flags,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.folder),
+            "--save",
+            "",
+        ]
         command += ["--appendonly", "yes" if self.append_only else "no", "--appendfsync", "always"]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -88,7 +105,8 @@ class RedisServer:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -26,7 +26,7 @@ class Client:
     """
 
     def __init__(self, redis: Redis | str, key_prefix: str = "", *, time_format: TimeFormat = "seconds") -> None:
-        self._redis = connect(redis) if isinstance(redis, str) else redis
+        self._redis = connect(redis, key_prefix) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
         self._pushes = Pushes(self._keys, time_format)
 

@@ -22,7 +22,7 @@ class SyncClient:
     """`Client` for plain code, with the same methods and the same promises."""
 
     def __init__(self, redis: redis.Redis | str, key_prefix: str = "", *, time_format: TimeFormat = "seconds") -> None:
-        self._redis = connect_sync(redis) if isinstance(redis, str) else redis
+        self._redis = connect_sync(redis, key_prefix) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
         self._pushes = Pushes(self._keys, time_format)
 

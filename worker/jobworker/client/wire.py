@@ -1,7 +1,7 @@
 """Sends packed pushes over connections of redis-py's pools, past its layers for single commands.
 
-Nothing is sent twice, with one exception that is none: the answer NOSCRIPT says that nothing was carried out. A
-connection that may still owe an answer is never given back open.
+Nothing is sent twice but after answers that say that nothing was carried out: NOSCRIPT, and those of a server that is
+not the right one any more. A connection that may still owe an answer is never given back open.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import redis
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from jobworker.client.finding import Elsewhere
 from jobworker.client.push import Push
 
 
@@ -22,6 +23,21 @@ def send(client: redis.Redis, push: Push) -> None:
     Raises:
         redis.exceptions.RedisError: Redis refused it, or did not answer: then it may have happened.
     """
+    try:
+        _send(client, push)
+    except Elsewhere:
+        _send(client, push)
+
+
+async def send_async(client: Redis, push: Push) -> None:
+    """`send` for asyncio."""
+    try:
+        await _send_async(client, push)
+    except Elsewhere:
+        await _send_async(client, push)
+
+
+def _send(client: redis.Redis, push: Push) -> None:
     pool: Any = client.connection_pool  # untyped in redis-py
     connection = pool.get_connection()
     try:
@@ -36,8 +52,7 @@ def send(client: redis.Redis, push: Push) -> None:
         pool.release(connection)
 
 
-async def send_async(client: Redis, push: Push) -> None:
-    """`send` for asyncio."""
+async def _send_async(client: Redis, push: Push) -> None:
     pool: Any = client.connection_pool  # untyped in redis-py
     connection = await pool.get_connection()
     try:
