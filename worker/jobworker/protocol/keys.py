@@ -126,16 +126,6 @@ class Keys:
         """HASH queue → how many of its jobs all workers together hold; no field for none."""
         return f"{self.prefix}jw:inflight"
 
-    @property
-    def limits(self) -> str:
-        """HASH queue → ``<cluster>|<worker>|<blocking>``: how many of its jobs may be held, see ``lua/_take.lua``."""
-        return f"{self.prefix}jw:limits"
-
-    @property
-    def inflight(self) -> str:
-        """HASH queue → how many of its jobs all workers together hold; no field for none."""
-        return f"{self.prefix}jw:inflight"
-
     # ── ours: queues and jobs ──────────────────────────────────────────────────
     def wake(self, queue: str) -> str:
         """LIST of tokens: each wakes one worker that waits for the queue."""

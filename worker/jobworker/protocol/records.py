@@ -65,13 +65,18 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a held job of ``queue``. ``score`` (epoch seconds) and ``payload`` are for the retry and dead set."""
+    """The end of a held job of ``queue``. ``score`` (epoch seconds) and ``payload`` are for the retry and dead set.
+
+    ``announced``: of a job that failed for good, ``payload`` is also a notice for death handlers; a retry is due so
+    soon that whoever sleeps until the next one shall hear of it.
+    """
 
     number: Number
     queue: str
     outcome: Outcome = Outcome.OK
     score: float = 0.0
     payload: bytes = b""
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,25 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, cast
 
 from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
+from jobworker.protocol.deaths import DISCARDED_AT, POISON_AFTER
 from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.scripts import RESCUE, FleetScripts
 
 DEATHS = "jw_deaths"
 """Payload field: how many workers died of no known cause while they held the job."""
+
+STORY = "jw_story"
+"""Payload field: of the last of these deaths, which worker, in which pod or on which host, found dead when."""
+
+POISON_AFTER_DEATHS = 3
+_STORY = 10  # deaths kept of it
+_MESSAGE = 10_000  # characters; Sidekiq's bound for error_message
 
 _ROUNDS = 100  # a bound for a worker that takes faster than it can be rescued, which only a live one could
 
@@ -42,41 +52,58 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """``moved`` jobs went back to their queues, of which ``poisoned`` went to the dead set instead."""
+    """``moved`` jobs went back to their queues, of which ``poisoned`` went to the dead set instead.
+
+    A poisoned job leaves a notice for its death handlers, which a worker that knows the job calls.
+    """
 
     answer: RescueAnswer
     moved: int = 0
     poisoned: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the dead worker left: who it was, and whether it had been told to stop."""
+
+    worker: WorkerId
+    place: str
+    planned: bool
+
+
 async def rescue(
-    scripts: FleetScripts, worker: WorkerId, fleet: str, death: Death, *, poison_after: int = 3
+    scripts: FleetScripts, worker: WorkerId, fleet: str, death: Death, *, poison_after: int = POISON_AFTER_DEATHS
 ) -> Rescued:
     """Move everything that ``worker`` holds to the front of its queues and end its life.
 
-    A job that was held through ``poison_after`` deaths without a known cause goes to the dead set.
+    A job that was held through ``poison_after`` deaths without a known cause (or as many as its payload says; 0 for
+    never) goes to the dead set.
     """
     keys = scripts.keys
     moved = poisoned = 0
     for _ in range(_ROUNDS):
         # The epoch is read first: a life that begins after this is noticed by the script.
-        epoch, stopping = await cast(
-            "Awaitable[list[bytes | None]]", scripts.redis.hmget(keys.record(worker), ["epoch", "stopping"])
+        epoch, stopping, pod, host = await cast(
+            "Awaitable[list[bytes | None]]",
+            scripts.redis.hmget(keys.record(worker), ["epoch", "stopping", "pod", "hostname"]),
         )
         # Killed at the end of its grace: the worker had been told to stop, and none of its jobs is to blame.
-        planned = death.planned or stopping == b"1"
+        found = _Found(worker, (pod or host or b"").decode("utf-8", "replace"), death.planned or stopping == b"1")
         if death.epoch is not None and epoch is not None and epoch.decode() != death.epoch:
             return Rescued(RescueAnswer.MOVED, moved, poisoned)
         entries = await scripts.held(worker)
         queues = sorted({entry.queue for entry in entries})
-        args: list[Any] = [int(death.vouched), epoch or b"", worker, keys.events, int(death.forget), time.time()]
+        args: list[Any] = [
+            int(death.vouched), epoch or b"", worker, keys.events, int(death.forget), time.time(), keys.due,
+        ]  # fmt: skip
         for entry in sorted(entries, key=lambda entry: -entry.number):
-            payload, dead = _after_death(entry, planned, poison_after)
-            poisoned += dead
-            args += [entry.number, entry.queue, 0 if dead else queues.index(entry.queue) + 1, payload]
+            payload, fate = _after_death(entry, found, poison_after)
+            poisoned += fate is not _Fate.BACK
+            place = queues.index(entry.queue) + 1 if fate is _Fate.BACK else fate.value
+            args += [entry.number, entry.queue, place, payload]
         script_keys = [
             keys.record(worker), keys.alive(worker), keys.working(worker), keys.checkpoints(worker), keys.workers,
-            keys.fleet(fleet), keys.quiet(worker), keys.dead, keys.inflight,
+            keys.fleet(fleet), keys.quiet(worker), keys.dead, keys.inflight, keys.deaths,
             *(name for queue in queues for name in (keys.queue(queue), keys.wake(queue))),
         ]  # fmt: skip
         status, count = await RESCUE(scripts.redis, script_keys, args)
@@ -86,23 +113,53 @@ async def rescue(
     return Rescued(RescueAnswer.ALIVE, moved, poisoned)
 
 
-def _after_death(entry: Entry, planned: bool, poison_after: int) -> tuple[bytes, bool]:  # noqa: FBT001  # private
-    """The payload to put back, and whether it belongs into the dead set."""
-    if planned:
-        return entry.payload, False
+class _Fate(Enum):
+    """Where a job of a dead worker goes; the values are those of the script."""
+
+    BACK = 1
+    DEAD = 0
+    DROPPED = -1
+
+
+def _after_death(entry: Entry, found: _Found, poison_after: int) -> tuple[bytes, _Fate]:
+    """The payload to put there."""
+    if found.planned:
+        return entry.payload, _Fate.BACK
     try:
         job = payloads.parse(entry.payload)
     except MalformedPayload:
-        return entry.payload, False  # whoever takes it next buries it with the reason
-    known = job.extra.get(DEATHS, 0)
-    deaths = (known if isinstance(known, int) else 0) + 1
-    poisonous = deaths >= poison_after
-    story: dict[str, Any] = {DEATHS: deaths}
-    if poisonous:
-        message = f"{deaths} workers died while they ran this job, none of them stopped on purpose"
-        story |= {"error_class": "Poison", "error_message": message, "failed_at": job.time(time.time())}
+        return entry.payload, _Fate.BACK  # whoever takes it next buries it with the reason
+    now = time.time()
+    deaths = _count(job.extra.get(DEATHS)) + 1
+    known = job.extra.get(STORY)
+    story = [*(known if isinstance(known, list) else []), {"worker": found.worker, "at": now, "on": found.place}][
+        -_STORY:
+    ]
+    fields: dict[str, Any] = {DEATHS: deaths, STORY: story}
+    bound = _count(job.extra.get(POISON_AFTER, poison_after))
+    fate = _Fate.BACK
+    if 0 < bound <= deaths:
+        fate = _Fate.DROPPED if job.extra.get("dead") is False else _Fate.DEAD
+        told = "; ".join(_told(death) for death in story)
+        message = f"{deaths} workers died while they ran this job, none of them stopped on purpose: {told}"
+        fields |= {"error_class": "Poison", "error_message": message[:_MESSAGE]}
+        fields["failed_at" if job.retry_count is None else "retried_at"] = job.time(now)
+        if fate is _Fate.DROPPED:
+            fields[DISCARDED_AT] = round(now * 1000)
     try:
-        return job.with_fields(**story).to_json(), poisonous
+        return job.with_fields(**fields).to_json(), fate
     except ArgumentsNotJSON:
         # Nested deeper than can be written. Its deaths cannot be counted, but the others' jobs must be rescued.
-        return entry.payload, False
+        return entry.payload, _Fate.BACK
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def _told(death: object) -> str:
+    if not isinstance(death, dict):
+        return str(death)
+    at = death.get("at")
+    when = datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds") if isinstance(at, float) else str(at)
+    return f"{death.get('worker')} on {death.get('on') or 'an unknown host'}, found dead at {when}"

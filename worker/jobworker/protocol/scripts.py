@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from jobworker.errors import NotHeld, StaleEpoch
+from jobworker.protocol.deaths import DeadSet
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.processes import RECORD_SECONDS, Shown
 from jobworker.protocol.records import (
@@ -39,8 +40,9 @@ from jobworker.protocol.records import (
 
 STATE_SECONDS = 30 * 24 * 3600  # how long a checkpoint and its progress live after the last write; Sidekiq's 30 days
 _DAY_COUNTER_SECONDS = 5 * 365 * 24 * 3600  # Sidekiq keeps its counters of a day for five years
-DEAD_SECONDS = 180 * 24 * 3600  # Sidekiq's bounds of the dead set
-DEAD_JOBS = 10_000
+SIDEKIQS_DEAD_SET = DeadSet()
+DEAD_SECONDS = SIDEKIQS_DEAD_SET.max_age.total_seconds()
+DEAD_JOBS = SIDEKIQS_DEAD_SET.max_jobs
 NOTHING_HELD: Mapping[str, int] = MappingProxyType({})
 NOTHING_DONE: Mapping[str, Sequence[int]] = MappingProxyType({})
 _QUEUE_NAMES = 1_000  # whose keys are remembered
@@ -82,7 +84,15 @@ def enqueue_keys(keys: Keys, queue: str) -> list[str]:
 class WorkerScripts:
     """What one life of one worker may do. Every method but `register` raises StaleEpoch when that life has ended."""
 
-    def __init__(self, redis: Redis, keys: Keys, worker: WorkerId, epoch: Epoch, fleet: str) -> None:
+    def __init__(  # who it is, and where
+        self,
+        redis: Redis,
+        keys: Keys,
+        worker: WorkerId,
+        epoch: Epoch,
+        fleet: str,
+        dead_set: DeadSet = SIDEKIQS_DEAD_SET,
+    ) -> None:
         self.worker = worker
         self.epoch = epoch
         self.fleet = fleet
@@ -96,13 +106,15 @@ class WorkerScripts:
         self._queue_key = lru_cache(_QUEUE_NAMES)(keys.queue)
         self._take_keys = (self._record, self._working, self._quiet, keys.paused, keys.limits, keys.inflight)
         self._finish_keys = lru_cache(2)(self._keys_of_finish)
+        self._dead_seconds = dead_set.max_age.total_seconds()
+        self._dead_jobs = dead_set.max_jobs
 
     def _keys_of_finish(self, day: str) -> tuple[str, ...]:
         keys = self._keys
         return (
             self._record, self._working, self._checkpoints, self._quiet, keys.paused, keys.limits, keys.inflight,
             keys.stat("processed"), keys.stat("processed", day), keys.stat("failed"), keys.stat("failed", day),
-            keys.retry, keys.dead,
+            keys.retry, keys.dead, keys.deaths,
         )  # fmt: skip
 
     async def register(self, ttl_seconds: float, fields: Mapping[str, str | int | float]) -> str | bool | None:
@@ -183,13 +195,17 @@ class WorkerScripts:
         `take`, without those that end here.
         """
         keys = [*self._finish_keys(time.strftime("%Y-%m-%d", time.gmtime())), *map(self._queue_key, queues)]
-        args: list[Any] = [self.epoch, _DAY_COUNTER_SECONDS, time.time() - DEAD_SECONDS, DEAD_JOBS, len(done)]
+        args: list[Any] = [
+            self.epoch, _DAY_COUNTER_SECONDS, time.time() - self._dead_seconds, self._dead_jobs, self._keys.due,
+            len(done),
+        ]  # fmt: skip
         for queue, numbers in done.items():
             ranges = _ranges(numbers)
             args += [queue, len(ranges) // 2, *ranges]
         args.append(len(finished))
         for job in finished:
-            args += [job.number, job.queue, job.outcome.value, job.score, job.payload]
+            outcome = f"{job.outcome.value}!" if job.announced else job.outcome.value
+            args += [job.number, job.queue, outcome, job.score, job.payload]
         answer = await FINISH(self._redis, keys, [*args, count, number, *_held(queues, held)])
         _refuse(answer)
         if answer[0] == b"QUIET":

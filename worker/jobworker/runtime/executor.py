@@ -21,7 +21,7 @@ from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.payload import Payload
 from jobworker.protocol.records import Entry, Finished, Number, Outcome
-from jobworker.runtime import failure
+from jobworker.runtime.failure import Failures
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.threads import Threads
 from jobworker.runtime.unacknowledged import Unacknowledged
@@ -84,6 +84,7 @@ class Executor:
         self.mean_seconds: float | None = None
         self.started_at = 0.0
         self._registry = registry
+        self._failures = Failures(registry)
         self._state = state
         self._keeper_of = keeper_of
         self._threads = Threads()
@@ -225,7 +226,7 @@ class Executor:
         try:
             definition = self._registry.get(payload.job_class)
         except UnknownJob as error:
-            self._refused.append((entry, failure.finished(entry, payload, context, error, 0.0)))
+            self._refused.append((entry, self._failures.finished(entry, payload, context, error, 0.0)))
             return None
         return Running(entry, payload, definition, context)
 
@@ -328,4 +329,4 @@ class Executor:
             into.give_back(job.entry)
             log.info("job goes back to the front of its queue", extra={**job.context.fields, "seconds": job.seconds})
         elif error is not None and not isinstance(error, NotHeld):
-            into.end(job.entry, failure.finished(job.entry, job.payload, job.context, error, job.seconds))
+            into.end(job.entry, self._failures.finished(job.entry, job.payload, job.context, error, job.seconds))

@@ -17,10 +17,11 @@ from importlib import metadata
 from redis.asyncio import Redis
 
 from jobworker.protocol import processes
+from jobworker.protocol.deaths import DeadSet
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.rescue import Death, rescue
-from jobworker.protocol.scripts import FleetScripts, WorkerScripts
+from jobworker.protocol.scripts import SIDEKIQS_DEAD_SET, FleetScripts, WorkerScripts
 from jobworker.runtime.settings import Order, Settings
 from jobworker.runtime.state import WorkerState
 
@@ -35,7 +36,15 @@ _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 class Life:
     """The present life. ``stale`` is set by whoever hears so first; the loop that takes jobs begins the next one."""
 
-    def __init__(self, redis: Redis, keys: Keys, worker: WorkerId, settings: Settings, state: WorkerState) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        worker: WorkerId,
+        settings: Settings,
+        state: WorkerState,
+        dead_set: DeadSet = SIDEKIQS_DEAD_SET,
+    ) -> None:
         self.worker = worker
         self.redis = redis
         self.keys = keys
@@ -44,6 +53,7 @@ class Life:
         self.registered = False
         self.keeping = asyncio.Semaphore(_KEEPERS_AT_ONCE)
         self._settings = settings
+        self._dead_set = dead_set
         self._state = state
         self._started_at = time.time()
         self._server = ""
@@ -54,7 +64,7 @@ class Life:
 
     def _new(self) -> WorkerScripts:
         epoch = Epoch(secrets.token_hex(8))
-        return WorkerScripts(self.redis, self.keys, self.worker, epoch, self._settings.fleet)
+        return WorkerScripts(self.redis, self.keys, self.worker, epoch, self._settings.fleet, self._dead_set)
 
     async def begin(self, held: Sequence[Entry] = ()) -> None:
         """Register; a life before that still holds jobs is rescued first, for the process that lived it is gone.

@@ -51,7 +51,7 @@ class Process:
         self._address = without_password(settings.redis_url)
         self._link = Link(self._address, self._redis)
         self._state = WorkerState()
-        self._life = Life(self._redis, self._keys, settings.identity(), settings, self._state)
+        self._life = Life(self._redis, self._keys, settings.identity(), settings, self._state, app.dead_set)
         self._executor = Executor(
             app.jobs, self._state, lambda job: RedisKeeper(self._life, self._link, job), settings.concurrency
         )

@@ -5,15 +5,17 @@
 -- What went well comes as ranges of numbers, one HDEL for all of them: a job that does nothing costs a tenth of a
 -- command, and the worker does not write a thousand numbers to say "1 to 1000".
 -- KEYS record, working, checkpoints, quiet, paused, limits, inflight, processed, processed of the day, failed,
---      failed of the day, retry, dead, queue…
--- ARGV epoch, seconds that a day's counter lives, oldest dead score, dead set's bound,
+--      failed of the day, retry, dead, deaths, queue…
+-- ARGV epoch, seconds that a day's counter lives, oldest dead score, dead set's bound, nudge channel,
 --      number of queues with jobs that went well, for each: name, number of ranges, first, last, first, last…;
---      number of other jobs, for each: number, queue, outcome (ok, failed, retry, dead), score, payload;
+--      number of other jobs, for each: number, queue, outcome (ok, failed, retry, dead), score, payload; with a "!"
+--      behind it, failed and dead leave a notice for death handlers, and a retry is due soon: whoever sleeps until the
+--      next one is nudged;
 --      then count to take, first number, then for each queue: name, how many of it this worker holds afterwards
 local record, working, checkpoints, quiet, paused, limits, inflight, processed, processed_day, failed, failed_day,
-  retry, dead = unpack(KEYS, 1, 13)
+  retry, dead, deaths = unpack(KEYS, 1, 14)
 if redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'STALE'} end
-local at, ended, failures, lost, buried = 5, 0, 0, 0, false
+local at, ended, failures, lost, buried, nudge = 6, 0, 0, 0, false, false
 local checkpointed = redis.call('EXISTS', checkpoints) == 1
 
 local function drop(numbers)
@@ -53,6 +55,11 @@ for _ = 1, others do
     let_go(inflight, queue, 1)
     ended = ended + 1
     if outcome ~= 'ok' then failures = failures + 1 end
+    if outcome:sub(-1) == '!' then
+      outcome = outcome:sub(1, -2)
+      nudge = true
+      if outcome ~= 'retry' then redis.call('ZADD', deaths, redis.call('TIME')[1], payload) end
+    end
     if outcome == 'retry' then
       redis.call('ZADD', retry, score, payload)
     elseif outcome == 'dead' then
@@ -76,8 +83,9 @@ if buried then
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', '(' .. ARGV[3])
   redis.call('ZREMRANGEBYRANK', dead, 0, -tonumber(ARGV[4]) - 1)
 end
+if nudge then redis.call('PUBLISH', ARGV[5], 'ended') end
 local reason = redis.call('GET', quiet)
 if reason then return {'QUIET', lost, reason} end
-local keys, names, held = queues_of(14, at + 2)
+local keys, names, held = queues_of(15, at + 2)
 return {'OK', lost,
   take(working, paused, limits, inflight, keys, names, held, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))}
