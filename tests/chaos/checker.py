@@ -17,7 +17,8 @@ _ITERATING = frozenset({"Walk", "PlainWalk"})
 _TIDY_CODES = frozenset({0, 3, -9, -15})
 """Clean; jobs were cut; killed by us; SIGTERM came before the process could listen to it, and so before any job."""
 
-_AWAKE_SECONDS = 0.1  # an answer that was read before the process was stopped is acted upon when it goes on
+_AWAKE_SECONDS = 1.5
+"""A process that was stopped acts upon answers that wait for it; by its next beat, a second later, it must know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,16 @@ class Unclean:
 
     def covers(self, jid: str, began: float, ended: float | None) -> bool:
         """May a run of this job that began then be repeated?"""
+        if began > self.until + (_AWAKE_SECONDS if self.comes_back else 0):
+            return False
         if self.jids is None:
-            return began <= self.until and (ended is None or ended >= self.since)
-        return jid in self.jids and began <= self.until
+            return ended is None or ended >= self.since
+        return jid in self.jids
+
+    @property
+    def comes_back(self) -> bool:
+        """Did the process go on behind it?"""
+        return self.why in {"stopped", "network silent"}
 
 
 @dataclass(slots=True)
@@ -205,7 +213,7 @@ class Checker:
     def _came_late(self, jid: str, walk: Walk) -> bool:
         """Did it begin as its process awoke, and ended as soon as that heard that it has another holder?"""
         return any(
-            event.jids is not None and jid in event.jids and event.since <= walk.began <= event.until + _AWAKE_SECONDS
+            event.comes_back and event.covers(jid, walk.began, None) and event.since <= walk.began
             for event in self.unclean[walk.life]
         ) and all(when <= walk.began + NOTICE_SECONDS for _, when in walk.rows)
 

@@ -18,17 +18,17 @@ class Story:
         self.records: list[Record] = []
 
     def note(self, event: str, life: str = "storm", **fields: Any) -> Story:
-        self.records.append({"t": float(len(self.records)), "e": event, "life": life, **fields})
+        self.records.append({"t": float(len(self.records)), "e": event, "life": life} | fields)
         return self
 
     def pushed(self, job: str = "quick_async", jid: str = "j") -> Story:
         self.note("push", "p", keys=["k"], job=job)
         return self.note("ack", "p", keys=["k"], jids=[jid])
 
-    def ran(self, life: str, *ends: str, jid: str = "j", attempt: int = 1) -> Story:
-        self.note("start", life, key="k", jid=jid, attempt=attempt)
-        for end in ends:
-            self.note(end, life, key="k", jid=jid, attempt=attempt)
+    def ran(self, life: str, *ends: str, jid: str = "j", attempt: int = 1, t: float | None = None) -> Story:
+        when = {} if t is None else {"t": t}
+        for event in ("start", *ends):
+            self.note(event, life, key="k", jid=jid, attempt=attempt, **when)
         return self
 
     def unclean(self, life: str, *jids: str, why: str = "killed") -> Story:
@@ -87,6 +87,24 @@ def test_job_runs_again_after_its_holder_was_killed() -> None:
 )  # fmt: skip
 def test_job_that_ran_twice_without_a_cause_that_fits_is_found(story: Story) -> None:
     assert any("ran to its end 2 times" in found for found in story.violations())
+
+
+def test_stopped_worker_may_start_what_waited_for_it_as_it_awakes_and_not_later() -> None:
+    stopped: dict[str, Any] = {"who": "a", "why": "stopped", "jids": ["j"], "since": 2.0, "until": 4.0}
+    for began, fine in ((4.5, True), (9.0, False)):
+        story = Story().pushed().ran("b", "done").note("unclean", t=4.0, **stopped)
+        story.ran("a", "done", t=began)
+        assert (story.violations() == []) is fine
+    killed = Story().pushed().ran("b", "done").note("unclean", t=4.0, **{**stopped, "why": "killed"})
+    assert killed.ran("a", "done", t=4.5).violations() != []
+
+
+def test_walk_that_a_stopped_worker_begins_as_it_awakes_counts_only_if_it_goes_on() -> None:
+    stopped: dict[str, Any] = {"who": "a", "why": "stopped", "jids": ["j"], "since": 0.5, "until": 12.0}
+    for apart, fine in ((0.1, True), (0.9, False)):
+        story = Story().pushed("Walk").walked("b", 0, *range(10)).note("complete", "b", t=4.0, jid="j")
+        story.note("unclean", t=12.0, **stopped).walked("a", 0, *range(5), apart=apart)
+        assert (story.violations() == []) is fine
 
 
 def test_job_that_ends_nowhere_is_found_though_another_push_of_it_ran() -> None:
