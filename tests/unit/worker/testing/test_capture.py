@@ -1,0 +1,453 @@
+"""Jobs in memory: what may be asked of them, how they run, and what becomes of those that raise."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import ANY
+
+import pytest
+import redis
+
+from jobworker import App, ArgumentsNotJSON, IteratingJob, UnknownJob, context, list_items
+from jobworker.jobs.definition import KILL
+from jobworker.protocol.deaths import DeadJob
+from jobworker.testing import FakeClock, Jobs, capture, inline
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Shop:
+    """An application whose Redis nobody could reach."""
+
+    def __init__(self) -> None:
+        self.app = app = App("redis://127.0.0.1:1/0")
+        self.done: list[Any] = []
+        self.failing: list[BaseException] = []
+        self.dead: list[DeadJob] = []
+
+        @app.job(queue="mails", retry=2)
+        async def mail(user: int, subject: str = "hi") -> None:
+            self.done.append(("mail", user, subject))
+            if self.failing:
+                raise self.failing.pop(0)
+
+        @app.job(queue="reports")
+        def report(months: list[str]) -> None:
+            self.done.append(("report", months, context().jid, context().attempt))
+
+        @app.job
+        def chain(left: int) -> None:
+            self.done.append(("chain", left))
+            if left:
+                chain.enqueue_sync(left - 1)
+
+        @app.job
+        async def chain_async(left: int) -> None:
+            self.done.append(("chain", left))
+            if left:
+                await chain_async.enqueue(left - 1)
+
+        @app.job
+        def tick() -> None:
+            self.done.append(("tick", context().queue))
+            tick.schedule_sync(timedelta(minutes=5))
+
+        self.mail, self.report, self.chain, self.chain_async, self.tick = mail, report, chain, chain_async, tick
+
+        @app.job
+        class Walk(IteratingJob):
+            def build_enumerator(walk, number: int, *, cursor: int | None) -> Any:  # noqa: N805  # self is the shop
+                return list_items(range(number), cursor)
+
+            def each_iteration(walk, item: int, number: int) -> None:  # noqa: ARG002, N805  # the same
+                if self.failing and item == 2:
+                    raise self.failing.pop(0)
+                self.done.append(item)
+
+        self.walk = Walk
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+def jobs(shop: Shop) -> Iterator[Jobs]:
+    with capture(shop.app, clock=FakeClock(NOON)) as jobs:
+        yield jobs
+
+
+@pytest.fixture(params=["async", "plain"])
+def both(request: pytest.FixtureRequest) -> Callable[[Any, Any], Any]:
+    """Of an async method and its plain twin, the one to test, called from a test without or with a loop."""
+
+    async def called(method: Callable[..., Coroutine[Any, Any, Any]], twin: Callable[..., Any], **given: Any) -> Any:
+        if request.param == "async":
+            return await method(**given)
+        return await asyncio.to_thread(lambda: twin(**given))
+
+    return called
+
+
+Both = Callable[..., Awaitable[Any]]
+
+
+async def test_what_is_enqueued_is_seen_and_does_not_run(shop: Shop, jobs: Jobs) -> None:
+    await shop.mail.enqueue(7)
+    shop.report.enqueue_sync(["2026-10"])
+    await shop.mail.enqueue_many([(1, "me"), (2, "you")])
+    shop.walk.enqueue_sync(3)
+    await shop.app.client.enqueue("RubyJob", [1], queue="ruby", retry=False, tags=["x"])
+    assert [job.name for job in jobs] == ["mail", "report", "mail", "mail", "Walk", "RubyJob"]
+    assert [job.args for job in jobs.of(shop.mail)] == [[7], [1, "me"], [2, "you"]]
+    assert (len(jobs), len(jobs.waiting), len(jobs.of(shop.walk)), len(jobs.of("RubyJob"))) == (6, 6, 1, 1)
+    ruby = jobs.of("RubyJob")[0]
+    assert (ruby.queue, ruby.payload.retry, ruby.payload.extra["tags"]) == ("ruby", False, ["x"])
+    assert shop.done == []
+    jobs.clear()
+    assert not jobs
+
+
+def test_outside_of_the_block_the_application_has_its_redis_again(shop: Shop) -> None:
+    with capture(shop.app) as jobs:
+        with inline(shop.app) as inner:
+            shop.chain.enqueue_sync(0)
+            assert (len(inner), len(jobs)) == (1, 0)
+        shop.chain.enqueue_sync(0)
+        assert len(jobs) == 1
+    with pytest.raises(redis.ConnectionError):
+        shop.chain.enqueue_sync(0)
+    assert len(jobs) == 1
+
+
+def test_argument_that_could_not_travel_is_refused_as_in_production(shop: Shop, jobs: Jobs) -> None:
+    with pytest.raises(ArgumentsNotJSON, match="report: argument months is a tuple"):
+        shop.report.enqueue_sync(("2026-10",))  # type: ignore[arg-type]  # that is what is refused
+    with pytest.raises(TypeError, match="mail"):
+        shop.mail.enqueue_sync()  # type: ignore[call-arg]  # the same
+    assert not jobs
+
+
+def test_assertion_finds_by_arguments_queue_time_and_number(shop: Shop, jobs: Jobs) -> None:
+    shop.mail.enqueue_sync(42)
+    shop.mail.enqueue_sync(42, "hi")
+    shop.mail.schedule_sync(timedelta(hours=1), 43)
+    shop.mail.schedule_sync(NOON + timedelta(days=1), 44)
+    jobs.assert_enqueued(shop.mail)
+    assert len(jobs.assert_enqueued(shop.mail, 42, times=2)) == 2
+    jobs.assert_enqueued(shop.mail, user=42, queue="mails")
+    jobs.assert_enqueued("mail", 42, ANY)
+    jobs.assert_enqueued(shop.mail, 43, delay=3600)
+    jobs.assert_enqueued(shop.mail, 43, delay=timedelta(minutes=50), within=timedelta(minutes=15))
+    jobs.assert_enqueued(shop.mail, 44, at=NOON + timedelta(days=1))
+    jobs.assert_enqueued(shop.mail, 45, times=0)
+    jobs.assert_not_enqueued(shop.report)
+    jobs.assert_not_enqueued(shop.mail, 45)
+    jobs.assert_not_enqueued(queue="reports")
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        pytest.param(
+            lambda jobs, shop: jobs.assert_enqueued(shop.mail, 7),
+            "mail(7), to run at once, was not enqueued; what was:\n"
+            "  mail(42) on mails\n"
+            "  mail(43, 'you') on mails, due at 2026-11-21 13:00:00 UTC\n"
+            "  report(['2026-10']) on reports",
+            id="arguments, and the job's own ones first",
+        ),
+        pytest.param(
+            lambda jobs, shop: jobs.assert_enqueued(shop.mail, 42, queue="default"),
+            "mail(42) on default, to run at once, was not enqueued; what was:\n",
+            id="queue",
+        ),
+        pytest.param(
+            lambda jobs, shop: jobs.assert_enqueued(shop.mail, 43, subject="you"),
+            "mail(43, subject='you'), to run at once, was not enqueued; what was:\n",
+            id="scheduled is not at once",
+        ),
+        pytest.param(
+            lambda jobs, shop: jobs.assert_enqueued(shop.mail, 43, "you", delay=60),
+            "mail(43, 'you'), due at 2026-11-21 12:01:00 UTC, was not enqueued; what was:\n",
+            id="delay",
+        ),
+        pytest.param(
+            lambda jobs, shop: jobs.assert_enqueued(shop.mail, 42, delay=0),
+            "mail(42), due at 2026-11-21 12:00:00 UTC, was not enqueued; what was:\n",
+            id="at once is not scheduled",
+        ),
+        pytest.param(
+            lambda jobs, shop: jobs.assert_enqueued(shop.report, times=2),
+            "report, to run at once, was enqueued 1 times and not 2; what was:\n",
+            id="number",
+        ),
+        pytest.param(
+            lambda jobs, shop: jobs.assert_not_enqueued(shop.report),
+            "no report should have been enqueued, but was:\n  report(['2026-10']) on reports",
+            id="not one",
+        ),
+        pytest.param(
+            lambda jobs, shop: jobs.assert_not_enqueued(shop.mail, 43, "you"),
+            "no mail(43, 'you') should have been enqueued, but was:\n  mail(43, 'you') on mails, due at ",
+            id="not even later",
+        ),
+        pytest.param(
+            lambda jobs, _: jobs.assert_not_enqueued(queue="reports"),
+            "nothing should have been enqueued on reports, but was:\n  report(['2026-10']) on reports",
+            id="nothing",
+        ),
+    ],
+)
+def test_assertion_that_fails_shows_what_was_enqueued(
+    shop: Shop, jobs: Jobs, ask: Callable[[Jobs, Shop], None], message: str
+) -> None:
+    shop.report.enqueue_sync(["2026-10"])
+    shop.mail.enqueue_sync(42)
+    shop.mail.schedule_sync(3600, 43, "you")
+    with pytest.raises(AssertionError) as failure:
+        ask(jobs, shop)
+    assert str(failure.value).startswith(message)
+
+
+def test_failing_assertion_on_nothing_and_on_what_is_no_job(shop: Shop, jobs: Jobs) -> None:
+    with pytest.raises(AssertionError, match="mail, to run at once, was not enqueued; nothing was"):
+        jobs.assert_enqueued(shop.mail)
+    with pytest.raises(AssertionError, match="is no job of this application"):
+        jobs.assert_enqueued(IteratingJob)
+    for number in range(30):
+        shop.chain.enqueue_sync(number)
+    with pytest.raises(AssertionError, match="… and 10 more"):
+        jobs.assert_not_enqueued()
+
+
+async def test_jobs_run_in_order_with_those_that_they_enqueue(shop: Shop, jobs: Jobs, both: Both) -> None:
+    shop.chain.enqueue_sync(1)
+    await shop.chain_async.enqueue(2)
+    shop.mail.enqueue_sync(7)
+    shop.walk.enqueue_sync(2)
+    assert await both(jobs.run_all, jobs.run_all_sync) == 7
+    assert shop.done == [
+        ("chain", 1), ("chain", 2), ("mail", 7, "hi"), 0, 1, ("chain", 0), ("chain", 1), ("chain", 0),
+    ]  # fmt: skip
+    assert (jobs.waiting, len(jobs)) == ([], 7)
+
+
+async def test_one_job_at_a_time(shop: Shop, jobs: Jobs, both: Both) -> None:
+    shop.chain.enqueue_sync(1)
+    shop.mail.enqueue_sync(7)
+    assert (await both(jobs.run, jobs.run_sync, job=shop.mail)).name == "mail"
+    assert (await both(jobs.run, jobs.run_sync)).args == [1]
+    assert [job.args for job in jobs.waiting] == [[0]]
+    with pytest.raises(AssertionError, match=r"no job mail waits; what does, now or later:\n  chain\(0\) on default"):
+        await both(jobs.run, jobs.run_sync, job=shop.mail)
+
+
+async def test_only_jobs_of_some_queues(shop: Shop, jobs: Jobs, both: Both) -> None:
+    shop.chain.enqueue_sync(0)
+    shop.mail.enqueue_sync(7)
+    assert await both(jobs.run_all, jobs.run_all_sync, queues=["mails"]) == 1
+    assert [job.name for job in jobs.waiting] == ["chain"]
+
+
+async def test_job_gets_its_arguments_out_of_json_and_its_context(shop: Shop, jobs: Jobs, both: Both) -> None:
+    months = ["2026-10"]
+    jid = shop.report.enqueue_sync(months)
+    months.append("2026-11")
+    await both(jobs.run_all, jobs.run_all_sync)
+    assert shop.done == [("report", ["2026-10"], jid, 1)]
+    with pytest.raises(LookupError):
+        context()
+
+
+async def test_error_comes_out_and_the_jobs_own_rules_say_what_follows(shop: Shop, jobs: Jobs, both: Both) -> None:
+    shop.failing = [ValueError("no server")]
+    shop.mail.enqueue_sync(7)
+    with pytest.raises(ValueError, match="no server") as raised:
+        await both(jobs.run_all, jobs.run_all_sync)
+    assert raised.value.__notes__ == [
+        "raised by mail(7) on mails, attempt 1, run by jobworker.testing",
+    ]
+    (retry,) = jobs.retries
+    assert (retry.attempt, retry.error, retry.at) == (2, "ValueError: no server", NOON + timedelta(seconds=15))
+    assert await both(jobs.advance, jobs.advance_sync, seconds=14) == 0
+    assert await both(jobs.advance, jobs.advance_sync, seconds=1) == 1
+    assert (jobs.retries, jobs.dead) == ([], [])
+
+
+async def test_recorded_errors_lead_to_the_dead_set_and_its_handlers(shop: Shop, both: Both) -> None:
+    told: list[tuple[str, DeadJob]] = []
+
+    @shop.app.on_death
+    async def on_death(dead: DeadJob) -> None:
+        told.append(("app", dead))
+
+    def exhausted(dead: DeadJob) -> None:
+        told.append(("job", dead))
+
+    @shop.app.job(retry=2, retries_exhausted=exhausted)
+    def breaks() -> None:
+        shop.done.append(context().attempt)
+        raise ValueError("again")
+
+    with capture(shop.app, clock=FakeClock(NOON), raise_errors=False) as jobs:
+        breaks.enqueue_sync()
+        assert await both(jobs.run_all, jobs.run_all_sync) == 1
+        assert await both(jobs.advance, jobs.advance_sync, hours=1) == 2
+        assert (shop.done, jobs.retries, jobs.discarded) == ([1, 2, 3], [], [])
+        assert [job.error for job in jobs.dead] == ["ValueError: again"]
+    assert [who for who, _ in told] == ["job", "app"]
+    assert (told[0][1].error_class, told[0][1].kept) == ("ValueError", True)
+
+
+async def test_job_that_nobody_keeps_is_discarded(shop: Shop, both: Both) -> None:
+    @shop.app.job(discard_on=KeyError)
+    def discarded() -> None:
+        raise KeyError
+
+    @shop.app.job(retry_in=lambda *_: KILL)
+    def killed() -> None:
+        raise SystemExit(3)
+
+    told: list[DeadJob] = []
+    shop.app.on_death(told.append)
+    with capture(shop.app, raise_errors=False) as jobs:
+        discarded.enqueue_sync()
+        killed.enqueue_sync()
+        assert await both(jobs.run_all, jobs.run_all_sync) == 2
+        assert [job.name for job in jobs.discarded] == ["discarded"]
+        assert [job.name for job in jobs.dead] == ["killed"]
+    assert [dead.kept for dead in told] == [False, True]
+
+
+async def test_iterating_job_goes_on_at_the_item_that_raised(shop: Shop, jobs: Jobs, both: Both) -> None:
+    shop.failing = [ValueError("at 2")]
+    shop.walk.enqueue_sync(4)
+    with pytest.raises(ValueError, match="at 2"):
+        await both(jobs.run_all, jobs.run_all_sync)
+    assert shop.done == [0, 1]
+    await both(jobs.advance, jobs.advance_sync, minutes=1)
+    assert shop.done == [0, 1, 2, 3]
+
+
+async def test_cancelled_iterating_job_walks_nothing(shop: Shop, jobs: Jobs, both: Both) -> None:
+    jobs.cancel(shop.walk.enqueue_sync(4))
+    assert await both(jobs.run_all, jobs.run_all_sync) == 1
+    assert shop.done == []
+
+
+async def test_unknown_job_is_an_error(shop: Shop, jobs: Jobs, both: Both) -> None:
+    await shop.app.client.enqueue("RubyJob", [])
+    with pytest.raises(UnknownJob, match="RubyJob"):
+        await both(jobs.run_all, jobs.run_all_sync)
+
+
+async def test_time_passes_by_the_clock_alone_and_jobs_run_at_their_time(shop: Shop, jobs: Jobs, both: Both) -> None:
+    shop.tick.schedule_sync(timedelta(minutes=5))
+    shop.mail.schedule_sync(timedelta(minutes=7), 1)
+    jobs.assert_enqueued(shop.tick, delay=timedelta(minutes=5))
+    assert await both(jobs.run_all, jobs.run_all_sync) == 0
+    assert await both(jobs.advance, jobs.advance_sync, minutes=16) == 4
+    assert [done[0] for done in shop.done] == ["tick", "mail", "tick", "tick"]
+    assert [job.at for job in jobs.scheduled] == [NOON + timedelta(minutes=20)]
+    assert jobs.clock.now == NOON + timedelta(minutes=16)
+    jobs.clock.advance(minutes=4)
+    assert len(shop.done) == 4
+    assert await both(jobs.run_all, jobs.run_all_sync) == 1
+
+
+async def test_times_between_two_microseconds_fall_due(shop: Shop, both: Both) -> None:
+    with capture(shop.app) as jobs:
+        for part in range(50):
+            shop.mail.schedule_sync(part / 7_777_777 + 1, part)
+        assert await both(jobs.advance, jobs.advance_sync, seconds=2) == 50
+
+
+async def test_job_that_enqueues_itself_for_ever_fails_its_test(shop: Shop, jobs: Jobs) -> None:
+    @shop.app.job
+    def forever() -> None:
+        forever.enqueue_sync()
+
+    forever.enqueue_sync()
+    with pytest.raises(AssertionError, match=r"10000 jobs have run, and forever\(\) on default would be next: does"):
+        jobs.run_all_sync()
+
+
+async def test_inline_runs_at_once_where_it_is_enqueued(shop: Shop) -> None:
+    with inline(shop.app, clock=FakeClock(NOON)) as jobs:
+        await shop.chain_async.enqueue(1)
+        await shop.report.enqueue([])
+        assert [done[:2] for done in shop.done] == [("chain", 1), ("chain", 0), ("report", [])]
+        await shop.mail.enqueue_many([(1,), (2,)])
+        await shop.walk.enqueue(1)
+        assert shop.done[3:] == [("mail", 1, "hi"), ("mail", 2, "hi"), 0]
+        await shop.mail.schedule(60, 3)
+        assert len(shop.done) == 6
+        assert await jobs.advance(minutes=1) == 1
+        shop.failing = [ValueError("no server")]
+        with pytest.raises(ValueError, match="no server"):
+            await shop.mail.enqueue(4)
+        assert len(jobs.retries) == 1
+        # A plain call in the middle of async code runs async jobs too.
+        shop.mail.enqueue_sync(5)
+        assert shop.done[-1] == ("mail", 5, "hi")
+
+
+def test_inline_in_plain_code(shop: Shop) -> None:
+    with inline(shop.app):
+        shop.chain.enqueue_sync(2)
+        shop.mail.enqueue_many_sync([(1,), (2,)])
+        shop.walk.enqueue_sync(2)
+    assert shop.done == [("chain", 2), ("chain", 1), ("chain", 0), ("mail", 1, "hi"), ("mail", 2, "hi"), 0, 1]
+
+
+def test_code_of_a_plain_test_stays_in_its_thread_and_on_one_loop(shop: Shop, jobs: Jobs) -> None:
+    database = sqlite3.connect(":memory:")  # refuses other threads
+    loops: set[asyncio.AbstractEventLoop] = set()
+
+    @shop.app.job
+    def reads() -> None:
+        database.execute("SELECT 1")
+        asyncio.run(asyncio.sleep(0))  # no loop runs here, as in a worker's thread
+
+    @shop.app.job
+    async def reads_async() -> None:
+        database.execute("SELECT 1")
+        loops.add(asyncio.get_running_loop())
+
+    @shop.app.job
+    class Reads(IteratingJob):
+        def build_enumerator(self, *, cursor: int | None) -> Any:
+            assert threading.current_thread() is threading.main_thread()
+            return list_items([1], cursor)
+
+        def each_iteration(self, item: int) -> None:  # noqa: ARG002  # nothing to do with it
+            database.execute("SELECT 1")
+
+    for job in (reads_async, reads, Reads, reads_async):
+        job.enqueue_sync()
+    assert jobs.run_all_sync() == 4
+    assert len(loops) == 1
+    database.close()
+
+
+def test_clients_of_its_own_can_be_given_the_test(shop: Shop, jobs: Jobs) -> None:
+    with jobs.sync_client as client:
+        client.enqueue_many("mail", [[1], [2]])
+    assert len(jobs) == 2
+
+
+def test_clock_never_goes_back_and_wants_a_zone() -> None:
+    clock = FakeClock(NOON)
+    clock.advance(days=1, hours=1)
+    assert clock.now == NOON + timedelta(days=1, hours=1)
+    with pytest.raises(ValueError, match="never goes back"):
+        clock.advance(seconds=-1)
+    with pytest.raises(ValueError, match="no time zone"):
+        FakeClock(datetime(2026, 1, 1))  # noqa: DTZ001  # that is what is refused

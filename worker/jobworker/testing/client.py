@@ -1,0 +1,180 @@
+"""The clients of a test: they check and write jobs as those of production do, and put them into memory.
+
+They pass the same contract tests as `Client` and `SyncClient` on a real Redis.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from jobworker.client import push
+from jobworker.client.push import Kind
+from jobworker.protocol.payload import JobId
+from jobworker.testing.memory import Memory
+
+When = datetime | timedelta | float
+
+
+class MemoryClient:
+    """`Client` without a Redis. ``pushed`` is awaited for each job that is due at once."""
+
+    def __init__(self, memory: Memory, pushed: Callable[[JobId], Awaitable[None]] | None = None) -> None:
+        self._memory = memory
+        self._pushed = pushed
+
+    async def enqueue(
+        self,
+        job_class: str,
+        args: Sequence[Any] = (),
+        *,
+        queue: str = "default",
+        retry: bool | int = True,
+        signature: inspect.Signature | None = None,
+        **fields: Any,
+    ) -> JobId:
+        """As `Client.enqueue`."""
+        jid = _enqueue(self._memory, Kind(job_class, queue, retry, fields, signature), args)
+        await self._run([jid])
+        return jid
+
+    async def enqueue_many(
+        self,
+        job_class: str,
+        args_of_each: Iterable[Sequence[Any]],
+        *,
+        queue: str = "default",
+        retry: bool | int = True,
+        signature: inspect.Signature | None = None,
+        **fields: Any,
+    ) -> list[JobId]:
+        """As `Client.enqueue_many`."""
+        jids: list[JobId] = []
+        for chunk in push.chunks(args_of_each):
+            made = _enqueue_chunk(self._memory, Kind(job_class, queue, retry, fields, signature), chunk)
+            await self._run(made)
+            jids += made
+        return jids
+
+    async def schedule(
+        self,
+        when: When,
+        job_class: str,
+        args: Sequence[Any] = (),
+        *,
+        queue: str = "default",
+        retry: bool | int = True,
+        signature: inspect.Signature | None = None,
+        **fields: Any,
+    ) -> JobId:
+        """As `Client.schedule`, by the test's clock."""
+        return _schedule(self._memory, when, Kind(job_class, queue, retry, fields, signature), args)
+
+    async def close(self) -> None:
+        """There is no connection to close."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, jids: Iterable[JobId]) -> None:
+        if self._pushed is not None:
+            for jid in jids:
+                await self._pushed(jid)
+
+
+class MemorySyncClient:
+    """`SyncClient` without a Redis. ``pushed`` is called for each job that is due at once."""
+
+    def __init__(self, memory: Memory, pushed: Callable[[JobId], None] | None = None) -> None:
+        self._memory = memory
+        self._pushed = pushed
+
+    def enqueue(
+        self,
+        job_class: str,
+        args: Sequence[Any] = (),
+        *,
+        queue: str = "default",
+        retry: bool | int = True,
+        signature: inspect.Signature | None = None,
+        **fields: Any,
+    ) -> JobId:
+        """As `SyncClient.enqueue`."""
+        jid = _enqueue(self._memory, Kind(job_class, queue, retry, fields, signature), args)
+        self._run([jid])
+        return jid
+
+    def enqueue_many(
+        self,
+        job_class: str,
+        args_of_each: Iterable[Sequence[Any]],
+        *,
+        queue: str = "default",
+        retry: bool | int = True,
+        signature: inspect.Signature | None = None,
+        **fields: Any,
+    ) -> list[JobId]:
+        """As `SyncClient.enqueue_many`."""
+        jids: list[JobId] = []
+        for chunk in push.chunks(args_of_each):
+            made = _enqueue_chunk(self._memory, Kind(job_class, queue, retry, fields, signature), chunk)
+            self._run(made)
+            jids += made
+        return jids
+
+    def schedule(
+        self,
+        when: When,
+        job_class: str,
+        args: Sequence[Any] = (),
+        *,
+        queue: str = "default",
+        retry: bool | int = True,
+        signature: inspect.Signature | None = None,
+        **fields: Any,
+    ) -> JobId:
+        """As `SyncClient.schedule`, by the test's clock."""
+        return _schedule(self._memory, when, Kind(job_class, queue, retry, fields, signature), args)
+
+    def close(self) -> None:
+        """There is no connection to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, jids: Iterable[JobId]) -> None:
+        if self._pushed is not None:
+            for jid in jids:
+                self._pushed(jid)
+
+
+def _enqueue(memory: Memory, kind: Kind, args: Sequence[Any]) -> JobId:
+    jid, raw = kind.job(args, memory.clock.seconds)
+    memory.push([raw])
+    return jid
+
+
+def _enqueue_chunk(memory: Memory, kind: Kind, args_of_each: Sequence[Sequence[Any]]) -> list[JobId]:
+    jids, raw = kind.jobs(args_of_each, memory.clock.seconds)
+    memory.push(raw)
+    return jids
+
+
+def _schedule(memory: Memory, when: When, kind: Kind, args: Sequence[Any]) -> JobId:
+    now = memory.clock.seconds
+    jid, raw = kind.job(args, now, later=True)
+    memory.schedule(push.due(now, when), raw)
+    return jid
