@@ -20,7 +20,7 @@ pytestmark = pytest.mark.redis
 
 
 def jobworker(server: RedisServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    folder = str(Path(__file__).parent)
+    folder = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", "jobworker.cli", *arguments],
         env={**os.environ, "JOBWORKER_REDIS_URL": server.url, "PYTHONPATH": folder},
@@ -39,7 +39,9 @@ def jobworker(server: RedisServer, *arguments: str) -> subprocess.CompletedProce
         pytest.param(["run", "jobs_for_tests:traces"], 1, "traces is a Redis, no App", id="no App"),
         pytest.param(["run", "json:app"], 1, "it has no App at all", id="a module without one"),
         pytest.param(["run", "jobs_for_tests:app", "--redis", "http://x"], 1, "looks like redis://", id="address"),
-        pytest.param(["run", "jobs_for_tests:app", "-q", "a,0"], 1, "whole number from 1 to 100", id="weight"),
+        pytest.param(["run", "jobs_for_tests:app", "-q", "a,0"], 2, "whole number from 1 to 100", id="weight"),
+        pytest.param(["run", "jobs_for_tests:app", "-q", ""], 2, "no queue is named", id="no queue"),
+        pytest.param(["run", "jobs_for_tests:app", "-q", "mails,x"], 2, "separate queues by spaces", id="comma"),
         pytest.param(["enqueue", "x", "{"], 2, "is not JSON", id="JSON"),
         pytest.param(["enqueue", "x", "5"], 2, "write '[5]'", id="no list"),
         pytest.param(["enqueue", "x", "--redis", "redis://127.0.0.1:1/0"], 1, "127.0.0.1:1", id="no Redis"),

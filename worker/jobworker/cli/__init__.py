@@ -1,1 +1,1 @@
-"""The command line: `jobworker run`, `enqueue`, `progress`, `check`."""
+"""The command line: the program `jobworker`, a module for each of its commands."""

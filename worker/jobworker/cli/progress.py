@@ -1,42 +1,49 @@
-"""Shows the progress of an iterating job."""
+"""`jobworker progress`: how far an iterating job is."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
-import orjson
+import click
 from rich.console import Console
 from rich.table import Table
 
-from jobworker.client.connection import connect
-from jobworker.protocol.keys import Keys
+from jobworker.cli.options import Place, echo_json, json_option, on_redis
+from jobworker.cli.screen import text
 from jobworker.protocol.reading import JobProgress, job_progress
 
 _SHOWN = 50  # rows with errors in the table; --json has all
 
 
-async def read(redis_url: str, key_prefix: str, jid: str) -> JobProgress | None:
-    """The progress as Redis has it; None if there is none."""
-    async with connect(redis_url) as redis:
-        return await job_progress(redis, Keys(key_prefix), jid)
+@click.command()
+@click.argument("jid")
+@json_option
+@on_redis
+def progress(jid: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
+    """Show how far the iterating job JID is, and what was wrong with which row."""
+    found = place.ask(lambda redis, keys: job_progress(redis, keys, jid))
+    if found is None:
+        raise click.ClickException(f"no progress is known of {jid}: it never wrote a checkpoint, or it is long over")
+    if as_json:
+        echo_json(_described(jid, found))
+    else:
+        _show(jid, found)
 
 
-def as_json(jid: str, progress: JobProgress) -> str:
+def _described(jid: str, progress: JobProgress) -> dict[str, Any]:
     """For machines: everything, rows as strings since JSON's keys are."""
-    return orjson.dumps(
-        {
-            "jid": jid,
-            "processed": progress.processed,
-            "failed": progress.failed,
-            "total": progress.total,
-            "updated_at": progress.updated_at,
-            "errors": {str(row): messages for row, messages in progress.errors.items()},
-        },
-        option=orjson.OPT_INDENT_2,
-    ).decode()
+    return {
+        "jid": jid,
+        "processed": progress.processed,
+        "failed": progress.failed,
+        "total": progress.total,
+        "updated_at": progress.updated_at,
+        "errors": {str(row): messages for row, messages in progress.errors.items()},
+    }
 
 
-def show(jid: str, progress: JobProgress) -> None:
+def _show(jid: str, progress: JobProgress) -> None:
     """For people: a line, and a table of the rows with errors."""
     console = Console(soft_wrap=True)
     total = "" if progress.total is None else f" of {progress.total}"
@@ -47,7 +54,7 @@ def show(jid: str, progress: JobProgress) -> None:
         return
     table = Table("Row", "Errors")
     for row, messages in list(progress.errors.items())[:_SHOWN]:
-        table.add_row(str(row), "\n".join(messages))
+        table.add_row(str(row), text("; ".join(messages)))
     console.print(table)
     if progress.failed > len(progress.errors):
         console.print(

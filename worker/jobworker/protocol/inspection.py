@@ -163,8 +163,17 @@ async def sidekiq_queues(redis: Redis, keys: Keys, workers: Sequence[WorkerRepor
     return frozenset(names)
 
 
-async def stats(redis: Redis, keys: Keys, days: int = 1) -> Stats:
-    """Counters and sizes; ``days`` of history, today (UTC) included."""
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of it, read one after the other."""
+
+    stats: Stats
+    queues: tuple[QueueReport, ...]
+    workers: tuple[WorkerReport, ...]
+
+
+async def overview(redis: Redis, keys: Keys, days: int = 1) -> Overview:
+    """Queues, workers, counters and sizes; ``days`` of history, today (UTC) included."""
     today = datetime.now(UTC).date()
     dates = [str(today - timedelta(days=back)) for back in range(days)]
     async with redis.pipeline(transaction=False) as pipe:
@@ -176,7 +185,7 @@ async def stats(redis: Redis, keys: Keys, days: int = 1) -> Stats:
     numbers = [int(counter or 0) for counter in counters]
     workers = await worker_reports(redis, keys)
     queues = await queue_reports(redis, keys, workers)
-    return Stats(
+    seen = Stats(
         processed=numbers[0],
         failed=numbers[1],
         days=tuple(map(Day, dates, numbers[2::2], numbers[3::2])),
@@ -189,6 +198,7 @@ async def stats(redis: Redis, keys: Keys, days: int = 1) -> Stats:
         workers=sum(worker.activity.alive for worker in workers),
         oldest_seconds=max((queue.depth.latency_seconds for queue in queues), default=0.0),
     )
+    return Overview(seen, queues, workers)
 
 
 async def clear_queue(redis: Redis, keys: Keys, queue: str) -> int:

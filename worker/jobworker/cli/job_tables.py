@@ -1,0 +1,115 @@
+"""Jobs as tables and as JSON, wherever they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from jobworker.cli.screen import ago, arguments, cut, job_name, table, text
+from jobworker.protocol.inspection import RunningJob
+from jobworker.protocol.job_sets import Found, JobSet, SetEntry
+from jobworker.protocol.payload import Payload, seconds_of
+
+_WHEN = {JobSet.SCHEDULED: "due", JobSet.RETRY: "next try", JobSet.DEAD: "died"}
+
+
+def described_job(found: Found) -> dict[str, Any]:
+    """For machines: times in epoch seconds, whichever way the payload writes them; null for what it does not say."""
+    job = found.job
+    extra = job.extra if job is not None else {}
+    return {
+        "id": found.id,
+        "class": job and job.job_class,
+        "args": job and job.args,
+        "queue": job and job.queue,
+        "created_at": seconds_of(extra.get("created_at")),
+        "enqueued_at": seconds_of(extra.get("enqueued_at")),
+        "retry_count": job and job.retry_count,
+        "failed_at": seconds_of(extra.get("failed_at")),
+        "retried_at": seconds_of(extra.get("retried_at")),
+        "error_class": _written(job, "error_class") or None,
+        "error_message": _written(job, "error_message") or None,
+        "problem": found.problem or None,
+    }
+
+
+def described_entry(entry: SetEntry) -> dict[str, Any]:
+    """For machines: the job, the set that it lies in, and its time there."""
+    return {**described_job(entry.found), "set": entry.job_set.value, "at": entry.score}
+
+
+def described_running(job: RunningJob) -> dict[str, Any]:
+    """For machines: the job, who runs it and since when."""
+    return {
+        **described_job(job.found), "set": "running", "queue": job.queue, "worker": job.worker, "at": job.taken_at,
+    }  # fmt: skip
+
+
+def entries_table(job_set: JobSet, entries: Sequence[SetEntry]) -> Table:
+    """A row for each entry."""
+    failed = job_set is not JobSet.SCHEDULED
+    rows = table("id", _WHEN[job_set], "queue", "class", "arguments", *(("tries", "error") if failed else ()))
+    for entry in entries:
+        job = entry.found.job
+        row = [
+            text(entry.found.id), text(ago(entry.score)), text(job.queue if job else "-"),
+            job_name(entry.found), arguments(entry.found),
+        ]  # fmt: skip
+        rows.add_row(*row, *((text(tries(job)), text(cut(error(job)))) if failed else ()))
+    return rows
+
+
+def running_table(jobs: Sequence[RunningJob]) -> Table:
+    """A row for each job that runs."""
+    rows = table("id", "started", "queue", "class", "arguments", "worker")
+    for job in jobs:
+        rows.add_row(
+            text(job.found.id), text(ago(job.taken_at)), text(job.queue),
+            job_name(job.found), arguments(job.found), text(job.worker),
+        )  # fmt: skip
+    return rows
+
+
+def details(found: Found, place: str, moment: float) -> Table:
+    """All that is known of one job."""
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_row(text("id", "bold"), text(found.id))
+    rows.add_row(text("is", "bold"), text(f"{place}, {ago(moment)}"))
+    if found.job is None:
+        rows.add_row(text("problem", "bold"), Text(found.problem, style="red"))
+        rows.add_row(text("bytes", "bold"), Text(ascii(found.raw[:1000])[2:-1]))
+        return rows
+    job = found.job
+    rows.add_row(text("class", "bold"), text(job.job_class))
+    rows.add_row(text("queue", "bold"), text(job.queue))
+    rows.add_row(text("arguments", "bold"), arguments(found, None))
+    rows.add_row(text("retry", "bold"), text(job.retry))
+    for name, value in job.extra.items():
+        moment_of = seconds_of(value) if name.endswith("_at") else None
+        rows.add_row(text(name, "bold"), text(value if moment_of is None else ago(moment_of)))
+    for row in rows.columns[1]._cells:  # noqa: SLF001  # nothing is cut where one job is looked at
+        if isinstance(row, Text):
+            row.no_wrap = False
+    return rows
+
+
+def tries(job: Payload | None) -> str:
+    """How often it was tried."""
+    if job is None or job.retry_count is None:
+        return "-"
+    return str(job.retry_count + 1)
+
+
+def error(job: Payload | None) -> str:
+    """Its last error in a line."""
+    kind, message = _written(job, "error_class"), _written(job, "error_message")
+    first = message.strip().partition("\n")[0]
+    return f"{kind}: {first}" if kind and first else kind or first
+
+
+def _written(job: Payload | None, name: str) -> str:
+    value = job.extra.get(name) if job is not None else None
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,177 @@
+"""`jobworker jobs`: those that are scheduled, to be retried, dead or running; and acting on them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+from redis.asyncio import Redis
+
+from jobworker.cli import job_actions
+from jobworker.cli.job_tables import (
+    described_entry,
+    described_running,
+    details,
+    entries_table,
+    running_table,
+)
+from jobworker.cli.options import Place, echo_json, json_option, on_redis
+from jobworker.cli.screen import ago, console, table
+from jobworker.cli.wanted import Wanted, wanted_options
+from jobworker.protocol import job_sets
+from jobworker.protocol.inspection import RunningJob, worker_reports
+from jobworker.protocol.job_sets import JobSet, SetEntry
+from jobworker.protocol.keys import Keys
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+RUNNING = "running"
+
+_FIRST = {RUNNING: "the oldest began", "scheduled": "the next", "retry": "the next", "dead": "the latest"}
+_AT_ONCE = 500  # entries read at once where they are chosen here
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@on_redis
+def jobs(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
+    """Count, list and show jobs, and retry, kill or delete them."""
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    seen = place.ask(_summary)
+    if as_json:
+        echo_json({"jobs": {name: size for name, size, _ in seen}})
+        return
+    rows = table("jobs", "number", "", numbers=("number",))
+    for name, size, first in seen:
+        rows.add_row(name, f"{size:,}", "" if first is None else f"{_FIRST[name]} {ago(first)}")
+    console().print(rows)
+    click.echo("\n`jobworker jobs list dead` lists them; --help tells more", err=True)
+
+
+@jobs.command(name="list")
+@click.argument("where", metavar="SET", type=click.Choice([*(job_set.value for job_set in JobSet), RUNNING]))
+@wanted_options
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=25, show_default=True, help="Jobs on a page.")
+@json_option
+@on_redis
+def list_jobs(
+    where: str,
+    place: Place,
+    wanted: Wanted,
+    page: int,
+    limit: int,
+    as_json: bool,  # noqa: FBT001  # a flag
+) -> None:
+    """List the jobs of SET: scheduled and retry by when they are due, the others by age."""
+    begin = (page - 1) * limit
+    if where == RUNNING:
+        running = [job for job in place.ask(_running) if wanted.wants(job.found, job.queue)]
+        some, size, more = running[begin : begin + limit], len(running), len(running) > begin + limit
+        listed = [described_running(job) for job in some]
+        rows = running_table(some)
+    else:
+        job_set = JobSet(where)
+        chosen = place.ask(lambda redis, keys: _page(redis, keys, job_set, wanted, begin, limit))
+        size, more = chosen.size, chosen.more
+        listed = [described_entry(entry) for entry in chosen.entries]
+        rows = entries_table(job_set, chosen.entries)
+    if as_json:
+        echo_json({"set": where, "size": size, "page": page, "limit": limit, "more": more, "jobs": listed})
+        return
+    if listed:
+        console().print(rows)
+    shown = f"{begin + 1} to {begin + len(listed)}" if listed else "none"
+    following = f"; --page {page + 1} shows more" if more else ""
+    click.echo(f"{shown} of {size:,} {where}{wanted.in_words(' ')}{following}", err=True)
+
+
+@jobs.command()
+@click.argument("identity", metavar="ID")
+@json_option
+@on_redis
+def show(identity: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
+    """Show all that is known of the job ID, wherever it lies but in a queue."""
+
+    async def look(redis: Redis, keys: Keys) -> tuple[list[SetEntry], list[RunningJob]]:
+        running = [job for job in await _running(redis, keys) if job.found.id == identity]
+        return await job_sets.find(redis, keys, identity), running
+
+    entries, running = place.ask(look)
+    if not entries and not running:
+        raise click.ClickException(job_actions.unknown(identity))
+    if as_json:
+        listed = [
+            *({**described_running(job), "payload": _bytes(job.found.raw)} for job in running),
+            *({**described_entry(entry), "payload": _bytes(entry.found.raw)} for entry in entries),
+        ]
+        echo_json({"jobs": listed})
+        return
+    screen = console()
+    for job in running:
+        screen.print(details(job.found, f"running on {job.worker}", job.taken_at), soft_wrap=True)
+    for entry in entries:
+        screen.print(details(entry.found, entry.job_set.value, entry.score), soft_wrap=True)
+
+
+for action in (job_actions.retry, job_actions.kill, job_actions.delete):
+    jobs.add_command(action)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Entries of a page; ``size`` is that of the whole set, ``more`` says that another page follows."""
+
+    entries: tuple[SetEntry, ...]
+    size: int
+    more: bool
+
+
+async def _page(redis: Redis, keys: Keys, job_set: JobSet, wanted: Wanted, begin: int, limit: int) -> _Chosen:
+    if wanted.all:
+        page = await job_sets.page(redis, keys, job_set, begin, limit)
+        return _Chosen(page.entries, page.size, page.size > begin + limit)
+    found: list[SetEntry] = []
+    place, size = 0, 0
+    async for entry, size in _in_order(redis, keys, job_set):  # the last size counts
+        if not wanted.wants(entry.found):
+            continue
+        place += 1
+        if place > begin + limit:
+            return _Chosen(tuple(found), size, more=True)
+        if place > begin:
+            found.append(entry)
+    return _Chosen(tuple(found), size, more=False)
+
+
+async def _in_order(redis: Redis, keys: Keys, job_set: JobSet) -> AsyncIterator[tuple[SetEntry, int]]:
+    offset = 0
+    while True:
+        page = await job_sets.page(redis, keys, job_set, offset, _AT_ONCE)
+        for entry in page.entries:
+            yield entry, page.size
+        if len(page.entries) < _AT_ONCE:
+            return
+        offset += _AT_ONCE
+
+
+async def _running(redis: Redis, keys: Keys) -> list[RunningJob]:
+    held = [job for worker in await worker_reports(redis, keys) for job in worker.jobs]
+    return sorted(held, key=lambda job: job.taken_at)
+
+
+async def _summary(redis: Redis, keys: Keys) -> list[tuple[str, int, float | None]]:
+    """Name, size and the time of the first of each list."""
+    running = await _running(redis, keys)
+    rows: list[tuple[str, int, float | None]] = [(RUNNING, len(running), running[0].taken_at if running else None)]
+    for job_set in JobSet:
+        page = await job_sets.page(redis, keys, job_set, 0, 1)
+        rows.append((job_set.value, page.size, page.entries[0].score if page.entries else None))
+    return rows
+
+
+def _bytes(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")

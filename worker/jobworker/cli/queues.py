@@ -1,0 +1,127 @@
+"""`jobworker queues`: what waits where, and pausing or clearing a queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from jobworker.cli.options import Place, confirm, echo_json, json_option, on_redis
+from jobworker.cli.screen import ago, console, duration, jobs_in_words, seconds_of, table, text
+from jobworker.protocol import pausing
+from jobworker.protocol.inspection import QueueReport, clear_queue, queue_reports
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@on_redis
+def queues(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
+    """List the queues, or pause, unpause or clear one."""
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    found = place.ask(queue_reports)
+    if as_json:
+        echo_json({"queues": [described(queue) for queue in found]})
+    elif found:
+        console().print(shown(found))
+    else:
+        click.echo("no queue ever had a job, and no worker runs", err=True)
+
+
+@queues.command()
+@click.argument("name")
+@click.option(
+    "--for",
+    "seconds",
+    type=seconds_of,
+    metavar="DURATION",
+    default=None,
+    help="It goes on by itself after 90s, 10m, 2h.",
+)
+@on_redis
+def pause(name: str, place: Place, seconds: float | None) -> None:
+    """Let no worker take jobs of the queue NAME. Jobs that run go on, and new ones can be pushed."""
+    _known(place, name)
+    fresh = place.ask(lambda redis, keys: pausing.pause(redis, keys, name, seconds))
+    until = "until somebody unpauses it" if seconds is None else f"for {duration(seconds)}"
+    click.echo(f"{name} is paused {until}" if fresh else f"{name} was paused already; now it is {until}")
+
+
+@queues.command()
+@click.argument("name")
+@on_redis
+def unpause(name: str, place: Place) -> None:
+    """Let workers take jobs of the queue NAME again."""
+    _known(place, name)
+    lifted = place.ask(lambda redis, keys: pausing.unpause(redis, keys, name))
+    click.echo(f"{name} goes on" if lifted else f"{name} was not paused")
+
+
+@queues.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on_redis
+def clear(name: str, place: Place, yes: bool) -> None:  # noqa: FBT001  # a flag
+    """Drop all jobs that wait in the queue NAME, for good. Jobs that run go on."""
+    waiting = _known(place, name).depth.depth
+    if waiting:
+        confirm(f"Drop {jobs_in_words(waiting)} of {name} for good", yes=yes)
+    dropped = place.ask(lambda redis, keys: clear_queue(redis, keys, name))
+    click.echo(f"{jobs_in_words(dropped)} of {name} dropped")
+
+
+def shown(found: tuple[QueueReport, ...]) -> Table:
+    """A row for each queue."""
+    rows = table("queue", "depth", "oldest", "running", "workers", "state", numbers=("depth", "running", "workers"))
+    for queue in found:
+        depth = queue.depth
+        rows.add_row(
+            text(depth.name),
+            f"{depth.depth:,}",
+            duration(depth.latency_seconds) if depth.depth else "-",
+            f"{queue.running:,}",
+            f"{queue.workers:,}{' + Sidekiq' if queue.sidekiq else ''}",
+            state_of(queue),
+        )
+    return rows
+
+
+def described(queue: QueueReport) -> dict[str, Any]:
+    """For machines."""
+    return {
+        "name": queue.depth.name,
+        "depth": queue.depth.depth,
+        "latency_seconds": queue.depth.latency_seconds,
+        "running": queue.running,
+        "workers": queue.workers,
+        "sidekiq": queue.sidekiq,
+        "paused": queue.depth.paused,
+        "paused_until": queue.paused_until,
+    }
+
+
+def state_of(queue: QueueReport) -> Text:
+    """What is special about it."""
+    if queue.depth.paused:
+        until = "" if queue.paused_until is None else f", goes on {ago(queue.paused_until)}"
+        return text(f"paused{until}", "yellow")
+    if queue.depth.depth and not queue.workers and not queue.sidekiq:
+        return text("no worker takes it", "red")
+    return text("")
+
+
+def _known(place: Place, name: str) -> QueueReport:
+    """The queue of that name.
+
+    Raises:
+        click.ClickException: there is none, so the name is likely a slip; the message tells those there are.
+    """
+    found = place.ask(queue_reports)
+    for queue in found:
+        if queue.depth.name == name:
+            return queue
+    names = ", ".join(queue.depth.name for queue in found)
+    there = f"there are {names}" if names else "no queue ever had a job, and no worker runs"
+    raise click.ClickException(f"no queue is named {name}; {there}")
