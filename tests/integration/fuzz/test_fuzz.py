@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
 
 KEYS = Keys()
 SEED = 20261121
-LONGEST_LINE = 40_000
+LONGEST_LINE = 15_000
 _MARK = re.compile(rb"fz-\d{6}-")
 _DROPPED = re.compile(rb'"(retry|dead)":false')
 
