@@ -58,7 +58,12 @@ class MemoryKeeper:
         return not self.disowned
 
     async def load(self) -> Place:
-        """Where the job stands."""
+        """Where the job stands.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+        self._refuse()
         return self._places.of(self._jid)
 
     async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:  # noqa: ARG002  # memory is never away
@@ -67,6 +72,9 @@ class MemoryKeeper:
         Raises:
             NotHeld: the job is somebody else's by now.
         """
+        self._refuse()
+        return Kept.CANCELLED if self._places.write(self._jid, state) else Kept.WRITTEN
+
+    def _refuse(self) -> None:
         if self.disowned:
             raise NotHeld(f"job {self._jid} has another holder by now")
-        return Kept.CANCELLED if self._places.write(self._jid, state) else Kept.WRITTEN

@@ -1,0 +1,172 @@
+"""What a client promises, kept by both on a real Redis and by both of the testing kit in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+
+from jobworker import App, ArgumentsNotJSON, Client, SyncClient
+from jobworker.protocol import payload as payloads
+from jobworker.protocol.payload import Payload
+from jobworker.testing import FakeClock, Memory, MemoryClient, MemorySyncClient
+from tests.integration.worker.conftest import KEYS
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.redis
+
+
+class Producer:
+    """A client called alike whether it is async or plain, and what has arrived where its jobs go."""
+
+    def __init__(self, client: Any, redis: Redis | None, memory: Memory) -> None:
+        self._client, self._redis, self._memory = client, redis, memory
+
+    async def __call__(self, method: str, *args: Any, **options: Any) -> Any:
+        called = getattr(self._client, method)
+        if inspect.iscoroutinefunction(called):
+            return await called(*args, **options)
+        return await asyncio.to_thread(called, *args, **options)
+
+    async def waiting(self) -> list[Payload]:
+        """What is in the queues, the oldest of each first, by the name of the queue."""
+        if self._redis is None:
+            return sorted((job.payload for job in self._memory.waiting), key=lambda job: job.queue)
+        found: list[Payload] = []
+        for queue in sorted(cast("set[bytes]", await self._redis.smembers(KEYS.queues))):
+            raw = cast("list[bytes]", await self._redis.lrange(KEYS.queue(queue.decode()), 0, -1))
+            found += map(payloads.parse, reversed(raw))
+        return found
+
+    async def scheduled(self) -> list[tuple[float, Payload]]:
+        """What is due later, the next one first."""
+        if self._redis is None:
+            return [(job.at.timestamp(), job.payload) for job in self._memory.scheduled if job.at is not None]
+        raw = cast("list[tuple[bytes, float]]", await self._redis.zrange(KEYS.schedule, 0, -1, withscores=True))
+        return [(score, payloads.parse(member)) for member, score in raw]
+
+
+@pytest.fixture(params=["async on redis", "plain on redis", "async in memory", "plain in memory"])
+async def client(request: pytest.FixtureRequest, redis: Redis, redis_server: RedisServer) -> AsyncIterator[Producer]:
+    memory = Memory(FakeClock())
+    kinds: dict[str, Callable[[], Any]] = {
+        "async on redis": lambda: Client(redis_server.url),
+        "plain on redis": lambda: SyncClient(redis_server.url),
+        "async in memory": lambda: MemoryClient(memory),
+        "plain in memory": lambda: MemorySyncClient(memory),
+    }
+    made = kinds[request.param]()
+    producer = Producer(made, redis if "redis" in request.param else None, memory)
+    yield producer
+    await producer("close")
+
+
+async def test_job_arrives_as_it_was_enqueued(client: Producer) -> None:
+    args = [1, 1.5, "ü", None, True, [1, {"a": []}], 2**64 - 1]
+    jid = await client("enqueue", "Mail", args, queue="mails", retry=3, tags=["x"], dead=False)
+    (job,) = await client.waiting()
+    assert (job.job_class, job.args, job.queue, job.retry, job.jid) == ("Mail", args, "mails", 3, jid)
+    assert (job.extra["tags"], job.extra["dead"], len(jid)) == (["x"], False, 24)
+    assert isinstance(job.extra["created_at"], float)
+    assert job.extra["created_at"] == job.enqueued_at
+    assert abs(job.extra["created_at"] - time.time()) < 3600
+
+
+async def test_what_is_left_out_has_the_defaults(client: Producer) -> None:
+    await client("enqueue", "Mail")
+    (job,) = await client.waiting()
+    assert (job.args, job.queue, job.retry) == ([], "default", True)
+    assert set(job.extra) == {"created_at", "enqueued_at"}
+
+
+async def test_jobs_keep_their_order(client: Producer) -> None:
+    jids = [await client("enqueue", "Mail", [number]) for number in range(5)]
+    jids += await client("enqueue_many", "Mail", ([number] for number in range(5, 2_500)))
+    jobs = await client.waiting()
+    assert [job.args for job in jobs] == [[number] for number in range(2_500)]
+    assert [job.jid for job in jobs] == jids
+    assert len(set(jids)) == 2_500
+
+
+@pytest.mark.parametrize(
+    ("when", "seconds"),
+    [
+        pytest.param(60, 60, id="seconds"),
+        pytest.param(timedelta(minutes=2), 120, id="timedelta"),
+        pytest.param(-5, -5, id="in the past"),
+    ],
+)
+async def test_scheduled_job_waits_for_its_time(client: Producer, when: Any, seconds: float) -> None:
+    jid = await client("schedule", when, "Mail", [7], queue="mails", retry=False, tags=["x"])
+    assert await client.waiting() == []
+    ((due, job),) = await client.scheduled()
+    assert (job.jid, job.args, job.queue, job.retry, job.extra["tags"]) == (jid, [7], "mails", False, ["x"])
+    assert job.enqueued_at is None
+    assert due == pytest.approx(job.extra["created_at"] + seconds, abs=0.001)
+
+
+async def test_time_with_a_zone_is_that_time(client: Producer) -> None:
+    at = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    await client("schedule", at, "Mail")
+    ((due, _),) = await client.scheduled()
+    assert due == at.timestamp()
+    with pytest.raises(ValueError, match="no time zone"):
+        await client("schedule", datetime(2030, 1, 1), "Mail")  # noqa: DTZ001  # that is what is refused
+    assert len(await client.scheduled()) == 1
+
+
+def named(to: str) -> None: ...
+
+
+@pytest.mark.parametrize("value", [(1,), {1: 2}, float("nan"), 2**64, datetime(2030, 1, 1, tzinfo=UTC), "\ud800"])
+async def test_argument_that_json_would_change_is_refused_by_name_and_nothing_arrives(
+    client: Producer, value: object
+) -> None:
+    signature = inspect.signature(named)
+    with pytest.raises(ArgumentsNotJSON, match="Mail: argument to"):
+        await client("enqueue", "Mail", [value], signature=signature)
+    with pytest.raises(ArgumentsNotJSON, match="Mail: argument to"):
+        await client("schedule", 5, "Mail", [value], signature=signature)
+    with pytest.raises(ArgumentsNotJSON, match="Mail: argument to"):
+        await client("enqueue_many", "Mail", [["a"], [value]], signature=signature)
+    assert (await client.waiting(), await client.scheduled()) == ([], [])
+
+
+async def test_chunks_in_front_of_a_bad_argument_have_arrived(client: Producer) -> None:
+    args: list[list[Any]] = [[number] for number in range(1_500)]
+    args[1_200] = [(1,)]
+    with pytest.raises(ArgumentsNotJSON, match="argument number 1 is a tuple"):
+        await client("enqueue_many", "Mail", args)
+    assert len(await client.waiting()) == 1_000
+
+
+async def test_fields_that_the_client_sets_itself_are_refused(client: Producer) -> None:
+    with pytest.raises(TypeError, match="jid"):
+        await client("enqueue", "Mail", [], jid="mine")
+    assert await client.waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("real", "kit"), [(Client, MemoryClient), (SyncClient, MemorySyncClient)], ids=["async", "plain"]
+)
+def test_clients_of_the_kit_have_all_methods_of_the_real_ones(real: type, kit: type) -> None:
+    def methods(client: type) -> dict[str, list[str]]:
+        found = inspect.getmembers(client, inspect.isfunction)
+        return {name: list(inspect.signature(method).parameters) for name, method in found if not name.startswith("_")}
+
+    assert methods(kit) == methods(real)
+
+
+def test_application_hands_out_the_clients_it_is_given() -> None:
+    app, memory = App("redis://127.0.0.1:1/0"), Memory(FakeClock())
+    ours = cast("Client", MemoryClient(memory)), cast("SyncClient", MemorySyncClient(memory))
+    with app.enqueueing_by(*ours):
+        assert (app.client, app.sync_client) == ours
+    assert app.sync_client is not ours[1]
+    app.close_sync()
