@@ -26,6 +26,12 @@ async def count_async(number: int) -> None:
 
 
 @app.job
+async def note_time(name: str) -> None:
+    """When it ran, in epoch seconds."""
+    traces.hset("test:times", name, repr(time.time()))
+
+
+@app.job
 def count_plain(number: int) -> None:
     leave_trace("plain", str(number))
 

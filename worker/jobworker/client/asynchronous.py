@@ -90,9 +90,9 @@ class Client:
         """
         now = time.time()
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
-        jid, payload = kind.job(args, now, later=True)
-        await self._redis.zadd(self._keys.schedule, {payload: push.due(now, when)})
-        return jid
+        made = self._pushes.later(kind, args, now, push.due(now, when))
+        await wire.send_async(self._redis, made)
+        return made.jids[0]
 
     async def close(self) -> None:
         """Close its connections."""

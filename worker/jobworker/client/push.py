@@ -21,7 +21,11 @@ from jobworker.errors import ArgumentsNotJSON
 from jobworker.jobs import arguments
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat, timestamp
+from jobworker.protocol.scheduling import SCHEDULE
+from jobworker.protocol.scheduling import SCHEDULE
 from jobworker.protocol.scripts import ENQUEUE, Script, enqueue_keys
+
+ENQUEUE_ONCE, SCHEDULE_ONCE = Script("enqueue_once"), Script("schedule_once")
 
 CHUNK = 1_000  # payloads in one script call: Redis serves others in between
 _REMEMBERED = 1_000  # kinds of jobs, and queues, of which is kept what they have in common
@@ -106,7 +110,7 @@ class Target:
 
     __slots__ = ("_args", "_by_digest", "_by_source", "_count")
 
-    def __init__(self, script: Script, keys: Sequence[str], args: Sequence[str], *, guarded: bool = False) -> None:
+    def __init__(self, script: Script, keys: Sequence[str], args: Sequence[str], *, guarded: bool) -> None:
         names = packed([b"%d" % (len(keys) + guarded), *(key.encode() for key in keys)])
         self._count = 3 + len(keys) + len(args)
         self._args = packed([arg.encode() for arg in args])
@@ -125,7 +129,7 @@ class Target:
 
 @dataclass(slots=True)
 class Push:
-    """One request that puts jobs into Redis, and the jids of these jobs."""
+    """One request that puts jobs into Redis, and the jids of these jobs. ``guard`` belongs to a guarded target."""
 
     jids: Sequence[JobId]
     target: Target
@@ -145,6 +149,7 @@ class Pushes:
         self._time_format = time_format
         self._kinds: dict[Any, Kind] = {}
         self._queues: dict[str, Target] = {}
+        self._schedule = Target(SCHEDULE, [keys.schedule], [keys.due])
 
     def kind(
         self,
@@ -169,6 +174,15 @@ class Pushes:
         jid, payload = kind.job(args, now)
         return Push((jid,), self._queue(kind.queue), (payload,))
 
+    def later(self, kind: Kind, args: Sequence[Any], now: float, when: datetime | timedelta | float) -> Push:
+        """One job made at ``now`` (epoch seconds), to be enqueued later.
+
+        Raises:
+            ValueError: the time has no zone.
+        """
+        jid, payload = kind.job(args, now, later=True)
+        return Push((jid,), self._schedule, (b"%a" % float(due(now, when)), payload))
+
     def many(self, kind: Kind, args_of_each: Iterable[Sequence[Any]], clock: Callable[[], float]) -> Iterator[Push]:
         """Many jobs, `CHUNK` in each push, made when it is asked for; ``clock`` gives epoch seconds."""
         target = self._queue(kind.queue)
@@ -176,12 +190,19 @@ class Pushes:
             jids, payloads = kind.jobs(chunk, clock())
             yield Push(jids, target, payloads)
 
+    def later(self, kind: Kind, args: Sequence[Any], now: float, at: float) -> Push:
+        """A push of one job into the schedule, to be enqueued at ``at`` (epoch seconds)."""
+        jid, payload = kind.job(args, now, later=True)
+        return Push((jid,), self._schedule, (repr(float(at)).encode(), payload))
+
     def _queue(self, queue: str) -> Target:
         target = self._queues.get(queue)
         if target is None:
             if len(self._queues) >= _REMEMBERED:
                 self._queues.clear()
-            target = self._queues[queue] = Target(ENQUEUE, enqueue_keys(self._keys, queue), [queue])
+            script = ENQUEUE_ONCE if self._guarded else ENQUEUE
+            keys = enqueue_keys(self._keys, queue)
+            target = self._queues[queue] = Target(script, keys, [queue], guarded=self._guarded)
         return target
 
 

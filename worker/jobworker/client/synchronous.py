@@ -86,9 +86,9 @@ class SyncClient:
         """
         now = time.time()
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
-        jid, payload = kind.job(args, now, later=True)
-        self._redis.zadd(self._keys.schedule, {payload: push.due(now, when)})
-        return jid
+        made = self._pushes.later(kind, args, now, push.due(now, when))
+        wire.send(self._redis, made)
+        return made.jids[0]
 
     def close(self) -> None:
         """Close its connections."""

@@ -26,7 +26,8 @@ class Led:
     """What the one worker that looks sees. ``now`` is Redis' clock in epoch seconds.
 
     ``next_due``: when the next entry of either set is due in epoch seconds, in the past where some are; None without
-    any. ``retries`` and ``scheduled`` are due entries, the oldest first, not necessarily all.
+    any. ``retries`` and ``scheduled`` are due entries, the oldest first, not necessarily all. ``pause_ends``: when the
+    next pause of a queue is over, in epoch seconds.
     """
 
     now: float
@@ -35,6 +36,7 @@ class Led:
     retries: tuple[bytes, ...]
     scheduled: tuple[bytes, ...]
     next_due: float | None
+    pause_ends: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,12 @@ async def look(redis: Redis, keys: Keys, worker: WorkerId, lease_seconds: float)
     """Lead, or go on leading, if nobody else does. ``deaths``: some wait for their handlers."""
     answer = await DUE(
         redis,
-        [keys.scheduler, keys.retry, keys.schedule, keys.deaths, keys.workers],
+        [keys.scheduler, keys.retry, keys.schedule, keys.deaths, keys.workers, keys.paused_until],
         [worker, round(lease_seconds * 1000), AT_ONCE, _BYTES_AT_ONCE],
     )
     if answer[0] == b"FOLLOW":
         return Followed(max(answer[1], 0) / 1000, bool(answer[2]), answer[3])
-    _, now, deaths, workers, retries, scheduled, *scores = answer
+    _, now, deaths, workers, retries, scheduled, *scores, pause = answer
     due = [float(score) for score in scores if score]
     return Led(
         float(now),
@@ -81,6 +83,7 @@ async def look(redis: Redis, keys: Keys, worker: WorkerId, lease_seconds: float)
         tuple(retries),
         tuple(scheduled),
         min(due) if due else None,
+        float(pause) / 1000 if pause else None,
     )
 
 

@@ -111,11 +111,13 @@ class Scheduler:
             promoted = await promote(self._redis, self._keys, due_set, members, seen.now)
             for fault in promoted.buried:
                 log.error("due entry buried in the dead set: %s", fault, extra={"set": due_set})
-        await lift_pauses(self._redis, self._keys, seen.now)
+        if seen.pause_ends is not None and seen.pause_ends <= seen.now:
+            await lift_pauses(self._redis, self._keys, seen.now)
         if seen.retries or seen.scheduled:
             return 0.0
         seconds = self._pace.again if self._watch.suspicious else self._pace.period
-        return seconds if seen.next_due is None else min(seconds, max(0.0, seen.next_due - seen.now) + _TICK)
+        events = [at for at in (seen.next_due, seen.pause_ends) if at is not None and at > seen.now]
+        return min([seconds, *(at - seen.now + _TICK for at in events)])
 
     async def _rest(self, seconds: float) -> None:
         if self._nudges is None or seconds == 0:

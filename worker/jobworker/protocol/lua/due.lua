@@ -2,11 +2,12 @@
 -- One worker at a time, so that a cluster of hundreds costs Redis no more than one; who dies is followed when its lease
 -- runs out. RACE a holder that was stopped and comes back beside its successor: two look, and every job still moves
 -- once, since `promote` removes and pushes in one step.
--- KEYS lease, retry, schedule, deaths, workers   ARGV worker, lease in ms, entries at most, bytes at most
+-- KEYS lease, retry, schedule, deaths, workers, ends of pauses   ARGV worker, lease in ms, entries at most, bytes at most
 -- Returns LEAD, Redis' time, is a death waiting (1 or 0), workers, due retries, due scheduled jobs, score of the next
---         retry and of the next scheduled job ('' = none; the past where entries are due);
+--         retry and of the next scheduled job ('' = none; the past where entries are due), ms when the next pause of a
+--         queue ends ('' = none);
 --      or FOLLOW, ms until the lease ends, is a death waiting, number of workers
-local lease, retry, schedule, deaths, workers = unpack(KEYS)
+local lease, retry, schedule, deaths, workers, pauses = unpack(KEYS)
 local holder = redis.call('SET', lease, ARGV[1], 'NX', 'GET', 'PX', ARGV[2])
 local clock = redis.call('TIME')
 local now = string.format('%d.%06d', clock[1], clock[2])
@@ -38,4 +39,5 @@ end
 
 local retries, next_retry = look(retry)
 local scheduled, next_scheduled = look(schedule)
-return {'LEAD', now, waiting, redis.call('SMEMBERS', workers), retries, scheduled, next_retry, next_scheduled}
+return {'LEAD', now, waiting, redis.call('SMEMBERS', workers), retries, scheduled, next_retry, next_scheduled,
+  redis.call('ZRANGE', pauses, 0, 0, 'WITHSCORES')[2] or ''}
