@@ -21,6 +21,7 @@ from jobworker.cli.options import redis_is_away, redis_options
 from jobworker.cli.scratch_redis import ScratchRedis, find_server
 from jobworker.cli.sources import MOST_FILES, Sources
 from jobworker.client.connection import DEFAULT_URL, without_password
+from jobworker.errors import ArgumentsNotJSON
 from jobworker.jobs.definition import Definition
 from jobworker.runtime.link import AWAY
 
@@ -153,7 +154,7 @@ def _begin(app: App, url: str, first: tuple[str, ...]) -> None:
         name, _, args_json = written.strip().partition(" ")
         try:
             jid, queue = push(app, url, app.key_prefix, name, parse_arguments(args_json or "[]"), None, None)
-        except TypeError as error:
+        except ArgumentsNotJSON as error:
             raise click.BadParameter(str(error), param_hint="-e/--enqueue") from error
         except AWAY as error:
             raise redis_is_away(url, error) from error

@@ -16,6 +16,8 @@ from jobworker.cli.options import Place, echo_json, json_option, redis_is_away, 
 from jobworker.cli.screen import duration, seconds_of
 from jobworker.client.connection import DEFAULT_URL
 from jobworker.client.synchronous import SyncClient
+from jobworker.errors import ArgumentsNotJSON
+from jobworker.jobs.definition import Definition
 from jobworker.protocol.inspection import QueueReport, queue_reports
 from jobworker.protocol.keys import Keys
 from jobworker.runtime.link import AWAY
@@ -60,7 +62,7 @@ def enqueue(  # noqa: PLR0913, PLR0917  # one parameter a flag
     url = redis_url or DEFAULT_URL
     try:
         jid, queue = push(app, url, key_prefix or "", name, args, queue, delay)
-    except TypeError as error:
+    except ArgumentsNotJSON as error:
         raise click.BadParameter(str(error), param_hint="ARGS_JSON") from error
     except AWAY as error:
         raise redis_is_away(url, error) from error
@@ -100,10 +102,12 @@ def push(
 
     Raises:
         UnknownJob: the application has no job of that name.
-        TypeError: the arguments do not fit the job, or cannot travel as JSON.
+        ArgumentsNotJSON: an argument cannot travel, such as an integer of more than 64 bits.
+        click.BadParameter: the arguments do not fit the job.
     """
     if app is not None:
         defined = app.jobs.get(name)
+        _fit(defined, args)
         defined = replace(defined, options=replace(defined.options, queue=queue or defined.queue))
         job: Enqueueable[...] = Enqueueable(app, defined)
         try:
@@ -116,6 +120,13 @@ def push(
         if delay is None:
             return client.enqueue(name, args, queue=queue), queue
         return client.schedule(delay, name, args, queue=queue), queue
+
+
+def _fit(defined: Definition, args: list[Any]) -> None:
+    try:
+        defined.bind(tuple(args), {})
+    except TypeError as error:
+        raise click.BadParameter(str(error), param_hint="ARGS_JSON") from error
 
 
 async def _queue(redis: Redis, keys: Keys, name: str) -> QueueReport | None:

@@ -1,4 +1,4 @@
-"""`jobworker queues`: what waits where, and pausing or clearing a queue."""
+"""`jobworker queues`: what waits where, and pausing, limiting or clearing a queue."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from jobworker.cli.options import Place, confirm, echo_json, json_option, on_red
 from jobworker.cli.screen import ago, console, duration, jobs_in_words, seconds_of, table, text
 from jobworker.protocol import pausing
 from jobworker.protocol.inspection import QueueReport, clear_queue, queue_reports
+from jobworker.protocol.limits import QueueLimit, set_limit
 
 
 @click.group(invoke_without_command=True)
 @json_option
 @on_redis
 def queues(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
-    """List the queues, or pause, unpause or clear one."""
+    """List the queues, or pause, unpause, limit or clear one."""
     if click.get_current_context().invoked_subcommand is not None:
         return
     found = place.ask(queue_reports)
@@ -59,6 +60,42 @@ def unpause(name: str, place: Place) -> None:
     click.echo(f"{name} goes on" if lifted else f"{name} was not paused")
 
 
+def _number_or_none(written: str) -> int | None:
+    if written.lower() == "none":
+        return None
+    if not written.isascii() or not written.isdigit():
+        raise click.BadParameter(f"{written!r} is not a whole number from 0 on, or none")
+    return int(written)
+
+
+@queues.command()
+@click.argument("name")
+@click.option("--cluster", default=None, metavar="N|none", help="Jobs of it at a time on all workers together.")
+@click.option("--worker", default=None, metavar="N|none", help="Jobs of it at a time on each worker.")
+@click.option("--blocking/--no-blocking", default=None, help="While one runs, queues behind it in the order wait.")
+@on_redis
+def limit(name: str, place: Place, cluster: str | None, worker: str | None, blocking: bool | None) -> None:  # noqa: FBT001  # a flag
+    """Show or change how many jobs of the queue NAME may run at a time; what is not named stays as it is.
+
+    A lower limit ends nothing: it counts from the next job that is taken.
+    """
+    before = _known(place, name).limit
+    new = QueueLimit(
+        cluster=before.cluster if cluster is None else _number_or_none(cluster),
+        worker=before.worker if worker is None else _number_or_none(worker),
+        blocking=before.blocking if blocking is None else blocking,
+    )
+    if new != before:
+        place.ask(lambda redis, keys: set_limit(redis, keys, name, new))
+    parts = [
+        "" if new.cluster is None else f"{new.cluster} at a time in all",
+        "" if new.worker is None else f"{new.worker} on each worker",
+        "queues behind it wait meanwhile" if new.blocking else "",
+    ]
+    said = ", ".join(part for part in parts if part)
+    click.echo(f"{name}: {said}" if said else f"{name} has no limit")
+
+
 @queues.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -74,7 +111,9 @@ def clear(name: str, place: Place, yes: bool) -> None:  # noqa: FBT001  # a flag
 
 def shown(found: tuple[QueueReport, ...]) -> Table:
     """A row for each queue."""
-    rows = table("queue", "depth", "oldest", "running", "workers", "state", numbers=("depth", "running", "workers"))
+    rows = table(
+        "queue", "depth", "oldest", "running", "workers", "limit", "state", numbers=("depth", "running", "workers")
+    )
     for queue in found:
         depth = queue.depth
         rows.add_row(
@@ -83,6 +122,7 @@ def shown(found: tuple[QueueReport, ...]) -> Table:
             duration(depth.latency_seconds) if depth.depth else "-",
             f"{queue.running:,}",
             f"{queue.workers:,}{' + Sidekiq' if queue.sidekiq else ''}",
+            _limit_of(queue),
             state_of(queue),
         )
     return rows
@@ -99,6 +139,11 @@ def described(queue: QueueReport) -> dict[str, Any]:
         "sidekiq": queue.sidekiq,
         "paused": queue.depth.paused,
         "paused_until": queue.paused_until,
+        "limit": {
+            "cluster": queue.limit.cluster,
+            "worker": queue.limit.worker,
+            "blocking": queue.limit.blocking,
+        },
     }
 
 
@@ -110,6 +155,16 @@ def state_of(queue: QueueReport) -> Text:
     if queue.depth.depth and not queue.workers and not queue.sidekiq:
         return text("no worker takes it", "red")
     return text("")
+
+
+def _limit_of(queue: QueueReport) -> str:
+    limited = queue.limit
+    parts = [
+        "" if limited.cluster is None else f"{limited.cluster} in all",
+        "" if limited.worker is None else f"{limited.worker} each",
+        "blocking" if limited.blocking else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _known(place: Place, name: str) -> QueueReport:

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from jobworker.errors import MalformedPayload
 from jobworker.protocol.job_sets import Found
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.limits import QueueLimit, limits
 from jobworker.protocol.reading import activities, queue_depths
 from jobworker.protocol.records import Activity, Entry, QueueDepth, WorkerId
 
@@ -61,6 +62,7 @@ class QueueReport:
     running: int
     workers: int
     sidekiq: bool
+    limit: QueueLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ async def worker_reports(redis: Redis, keys: Keys) -> tuple[WorkerReport, ...]:
 async def queue_reports(
     redis: Redis, keys: Keys, workers: Sequence[WorkerReport] | None = None
 ) -> tuple[QueueReport, ...]:
-    """All queues that ever had a job, are paused, or that a live worker takes, by name."""
+    """All queues that ever had a job, are paused or limited, or that a live worker takes, by name."""
     if workers is None:
         workers = await worker_reports(redis, keys)
     async with redis.pipeline(transaction=False) as pipe:
@@ -119,11 +121,12 @@ async def queue_reports(
             pipe.zrange(keys.paused_until, 0, -1, withscores=True),
         )
         known, paused, until = await pipe.execute()
+    limited = await limits(redis, keys)
     ends = {queue.decode(): float(ms) / 1000 for queue, ms in until}
     sidekiq = await sidekiq_queues(redis, keys, workers)
     live = [worker for worker in workers if worker.activity.alive]
     names = {name.decode() for name in known | paused}
-    names |= sidekiq | {queue for worker in live for queue in worker.queues}
+    names |= sidekiq | limited.keys() | {queue for worker in live for queue in worker.queues}
     depths = await queue_depths(redis, keys, sorted(names))
     held = [job.queue for worker in workers for job in worker.jobs]
     return tuple(
@@ -133,6 +136,7 @@ async def queue_reports(
             running=held.count(depth.name),
             workers=sum(depth.name in worker.queues for worker in live),
             sidekiq=depth.name in sidekiq,
+            limit=limited.get(depth.name, QueueLimit()),
         )
         for depth in depths
     )
