@@ -17,6 +17,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unp
 
 from jobworker.client.asynchronous import Client
 from jobworker.client.connection import DEFAULT_URL
+from jobworker.client.outbox import Outbox, outbox_for
 from jobworker.client.synchronous import SyncClient
 from jobworker.errors import ConfigurationError
 from jobworker.iteration.job import IteratingJob, register
@@ -155,6 +156,8 @@ class App:
     ``dead_set`` bounds the set of jobs that failed for good. ``poison_after`` deaths of workers of no known cause a job
     goes there too, unless its own option says otherwise: by default 3, 0 for never.
     ``time_format`` of payloads is ``seconds``, which all Sidekiqs read, or ``milliseconds``, as from Sidekiq 8 on.
+    ``reliable_push``: while Redis is away, jobs wait in this process instead of being refused, at most 1,000 (True) or
+    so many; each is enqueued once, in their order.
     """
 
     def __init__(
@@ -165,8 +168,11 @@ class App:
         dead_set: DeadSet = DeadSet(),  # noqa: B008  # frozen
         poison_after: int | None = None,
         time_format: TimeFormat = "seconds",
+        reliable_push: bool | int = False,
     ) -> None:
         self.jobs = Registry()
+        self._reliable_push = reliable_push
+        self._outbox: Outbox | None = None
         self._time_format: TimeFormat = time_format
         self.dead_set = dead_set
         self.poison_after = poison_after
@@ -189,7 +195,7 @@ class App:
     def connect_to(self, redis_url: str, key_prefix: str) -> None:
         """Enqueue there from now on; for whoever starts the process, before any job is enqueued."""
         self._redis_url, self._key_prefix = redis_url, key_prefix
-        self._sync_client = None
+        self._sync_client = self._outbox = None
         self._clients.clear()
 
     @contextmanager
@@ -209,7 +215,7 @@ class App:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            client = self._clients[loop] = Client(self.redis_url, self.key_prefix, time_format=self._time_format)
+            client = self._clients[loop] = Client(self.redis_url, self.key_prefix, **self._client_options())
         return client
 
     @property
@@ -218,8 +224,14 @@ class App:
         if self._instead is not None:
             return self._instead[1]
         if self._sync_client is None:
-            self._sync_client = SyncClient(self.redis_url, self.key_prefix, time_format=self._time_format)
+            self._sync_client = SyncClient(self.redis_url, self.key_prefix, **self._client_options())
         return self._sync_client
+
+    def _client_options(self) -> dict[str, Any]:
+        if self._reliable_push and self._outbox is None:
+            # One for the process: a new event loop, which gets a new client, finds what waits from the last one.
+            self._outbox = outbox_for(self.redis_url, self.key_prefix, self._reliable_push)
+        return {"time_format": self._time_format, "reliable_push": self._outbox or False}
 
     async def close(self) -> None:
         """Close the connections of this event loop and of plain code."""

@@ -5,6 +5,7 @@
     │   └── UnknownJob          a payload names a job that this application does not define
     ├── MalformedPayload        bytes on a queue that are no Sidekiq job
     ├── ArgumentsNotJSON        arguments of a job that JSON cannot carry
+    ├── PushBufferFull          Redis is away, and no more jobs can wait for it in this process
     ├── StaleEpoch              this life of the worker has ended as far as Redis knows
     └── NotHeld                 the job has another holder by now
 
@@ -38,6 +39,17 @@ class MalformedPayload(JobworkerError):
 
 class ArgumentsNotJSON(JobworkerError, TypeError):
     """Arguments of a job hold something that JSON cannot carry. Pass an id, a string or a number instead."""
+
+
+class PushBufferFull(JobworkerError):
+    """Redis is away, and as many jobs wait for it in this process as `reliable_push` allows.
+
+    The jobs of this call were not accepted, but for those in ``accepted``. Try again later, or tell whoever asked.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.accepted: tuple[str, ...] = ()
 
 
 class StaleEpoch(JobworkerError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Iterable, Sequence
@@ -11,9 +12,11 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from jobworker.client import push, wire
+from jobworker.client import wire
 from jobworker.client.connection import connect
-from jobworker.client.push import Pushes
+from jobworker.client.outbox import Outbox, outbox_for
+from jobworker.client.push import Push, Pushes
+from jobworker.errors import PushBufferFull
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
 
@@ -21,14 +24,24 @@ from jobworker.protocol.payload import JobId, TimeFormat
 class Client:
     """Puts jobs into Redis by name, for producers that do not import the jobs.
 
-    A push that raises a connection error may have happened: a producer that pushes again may enqueue twice.
+    A push that raises a connection error may have happened: a producer that pushes again may enqueue twice. With
+    ``reliable_push`` (True for 1,000 jobs, or a number) jobs wait in this process instead while Redis is away, and are
+    enqueued once and in order when it is back; it needs the address of Redis, not a connection.
     ``time_format`` of payloads is ``seconds``, which all Sidekiqs read, or ``milliseconds``, as from Sidekiq 8 on.
     """
 
-    def __init__(self, redis: Redis | str, key_prefix: str = "", *, time_format: TimeFormat = "seconds") -> None:
+    def __init__(
+        self,
+        redis: Redis | str,
+        key_prefix: str = "",
+        *,
+        time_format: TimeFormat = "seconds",
+        reliable_push: bool | int | Outbox = False,
+    ) -> None:
         self._redis = connect(redis, key_prefix) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
-        self._pushes = Pushes(self._keys, time_format)
+        self._outbox = outbox_for(redis, key_prefix, reliable_push)
+        self._pushes = Pushes(self._keys, time_format, guarded=self._outbox is not None)
 
     async def enqueue(
         self,
@@ -44,10 +57,11 @@ class Client:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
+            PushBufferFull: with `reliable_push`, while Redis is away.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         made = self._pushes.one(kind, args, time.time())
-        await wire.send_async(self._redis, made)
+        await self._send(made)
         return made.jids[0]
 
     async def enqueue_many(
@@ -64,11 +78,21 @@ class Client:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
+            PushBufferFull: with `reliable_push`, while Redis is away; it tells which jobs were accepted before.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         jids: list[JobId] = []
         made = self._pushes.many(kind, args_of_each, time.time)
-        await wire.send_each_async(self._redis, made, lambda sent: jids.extend(sent.jids))
+        if self._outbox is None:
+            await wire.send_each_async(self._redis, made, lambda sent: jids.extend(sent.jids))
+            return jids
+        try:
+            for each in made:
+                await self._send(each)
+                jids += each.jids
+        except PushBufferFull as error:
+            error.accepted = tuple(jids)
+            raise
         return jids
 
     async def schedule(
@@ -86,16 +110,26 @@ class Client:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
+            PushBufferFull: with `reliable_push`, while Redis is away.
             ValueError: the time has no zone.
         """
-        now = time.time()
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
-        made = self._pushes.later(kind, args, now, push.due(now, when))
-        await wire.send_async(self._redis, made)
+        made = self._pushes.later(kind, args, time.time(), when)
+        await self._send(made)
         return made.jids[0]
 
+    async def _send(self, push: Push) -> None:
+        if self._outbox is None:
+            await wire.send_async(self._redis, push)
+            return
+        with self._outbox.attempt(push) as now:
+            if now:
+                await wire.send_async(self._redis, push)
+
     async def close(self) -> None:
-        """Close its connections."""
+        """Close its connections, after a second at most in which jobs that wait for Redis may still reach it."""
+        if self._outbox is not None and self._outbox.jobs:
+            await asyncio.to_thread(self._outbox.drain)
         await self._redis.aclose()
 
     async def __aenter__(self) -> Self:

@@ -22,7 +22,6 @@ from jobworker.jobs import arguments
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat, timestamp
 from jobworker.protocol.scheduling import SCHEDULE
-from jobworker.protocol.scheduling import SCHEDULE
 from jobworker.protocol.scripts import ENQUEUE, Script, enqueue_keys
 
 ENQUEUE_ONCE, SCHEDULE_ONCE = Script("enqueue_once"), Script("schedule_once")
@@ -142,14 +141,19 @@ class Push:
 
 
 class Pushes:
-    """Makes pushes for the keys behind one prefix. All methods raise ArgumentsNotJSON for what cannot travel."""
+    """Makes pushes for the keys behind one prefix; ``guarded`` ones still need their guard.
 
-    def __init__(self, keys: Keys, time_format: TimeFormat = "seconds") -> None:
+    All methods raise ArgumentsNotJSON for what cannot travel.
+    """
+
+    def __init__(self, keys: Keys, time_format: TimeFormat = "seconds", *, guarded: bool = False) -> None:
         self._keys = keys
         self._time_format = time_format
+        self._guarded = guarded
         self._kinds: dict[Any, Kind] = {}
         self._queues: dict[str, Target] = {}
-        self._schedule = Target(SCHEDULE, [keys.schedule], [keys.due])
+        script = SCHEDULE_ONCE if guarded else SCHEDULE
+        self._schedule = Target(script, [keys.schedule], [keys.due], guarded=guarded)
 
     def kind(
         self,
@@ -189,11 +193,6 @@ class Pushes:
         for chunk in chunks(args_of_each):
             jids, payloads = kind.jobs(chunk, clock())
             yield Push(jids, target, payloads)
-
-    def later(self, kind: Kind, args: Sequence[Any], now: float, at: float) -> Push:
-        """A push of one job into the schedule, to be enqueued at ``at`` (epoch seconds)."""
-        jid, payload = kind.job(args, now, later=True)
-        return Push((jid,), self._schedule, (repr(float(at)).encode(), payload))
 
     def _queue(self, queue: str) -> Target:
         target = self._queues.get(queue)

@@ -11,9 +11,11 @@ from typing import Any, Self
 
 import redis
 
-from jobworker.client import push, wire
+from jobworker.client import wire
 from jobworker.client.connection import connect_sync
-from jobworker.client.push import Pushes
+from jobworker.client.outbox import Outbox, outbox_for
+from jobworker.client.push import Push, Pushes
+from jobworker.errors import PushBufferFull
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
 
@@ -21,10 +23,18 @@ from jobworker.protocol.payload import JobId, TimeFormat
 class SyncClient:
     """`Client` for plain code, with the same methods and the same promises."""
 
-    def __init__(self, redis: redis.Redis | str, key_prefix: str = "", *, time_format: TimeFormat = "seconds") -> None:
+    def __init__(
+        self,
+        redis: redis.Redis | str,
+        key_prefix: str = "",
+        *,
+        time_format: TimeFormat = "seconds",
+        reliable_push: bool | int | Outbox = False,
+    ) -> None:
         self._redis = connect_sync(redis, key_prefix) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
-        self._pushes = Pushes(self._keys, time_format)
+        self._outbox = outbox_for(redis, key_prefix, reliable_push)
+        self._pushes = Pushes(self._keys, time_format, guarded=self._outbox is not None)
 
     def enqueue(
         self,
@@ -40,10 +50,11 @@ class SyncClient:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
+            PushBufferFull: with `reliable_push`, while Redis is away.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         made = self._pushes.one(kind, args, time.time())
-        wire.send(self._redis, made)
+        self._send(made)
         return made.jids[0]
 
     def enqueue_many(
@@ -60,11 +71,21 @@ class SyncClient:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel; the chunks before its own are already enqueued.
+            PushBufferFull: with `reliable_push`, while Redis is away; it tells which jobs were accepted before.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         jids: list[JobId] = []
         made = self._pushes.many(kind, args_of_each, time.time)
-        wire.send_each(self._redis, made, lambda sent: jids.extend(sent.jids))
+        if self._outbox is None:
+            wire.send_each(self._redis, made, lambda sent: jids.extend(sent.jids))
+            return jids
+        try:
+            for each in made:
+                self._send(each)
+                jids += each.jids
+        except PushBufferFull as error:
+            error.accepted = tuple(jids)
+            raise
         return jids
 
     def schedule(
@@ -82,16 +103,26 @@ class SyncClient:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
+            PushBufferFull: with `reliable_push`, while Redis is away.
             ValueError: the time has no zone.
         """
-        now = time.time()
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
-        made = self._pushes.later(kind, args, now, push.due(now, when))
-        wire.send(self._redis, made)
+        made = self._pushes.later(kind, args, time.time(), when)
+        self._send(made)
         return made.jids[0]
 
+    def _send(self, push: Push) -> None:
+        if self._outbox is None:
+            wire.send(self._redis, push)
+            return
+        with self._outbox.attempt(push) as now:
+            if now:
+                wire.send(self._redis, push)
+
     def close(self) -> None:
-        """Close its connections."""
+        """Close its connections, after a second at most in which jobs that wait for Redis may still reach it."""
+        if self._outbox is not None and self._outbox.jobs:
+            self._outbox.drain()
         self._redis.close()
 
     def __enter__(self) -> Self:

@@ -131,6 +131,10 @@ class Keys:
         """LIST of tokens: each wakes one worker that waits for the queue."""
         return f"{self.prefix}jw:wake:{queue}"
 
+    def pushed(self, guard: str) -> str:
+        """STRING with a TTL of a day: the first jid of the last push that a producer carried out with this guard."""
+        return f"{self.prefix}jw:pushed:{guard}"
+
     def progress(self, jid: str) -> str:
         """HASH with the counts of an iterating job: ``processed``, ``failed``, ``total``, ``updated_at``."""
         return f"{self.prefix}jw:progress:{jid}"
