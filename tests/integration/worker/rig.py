@@ -41,7 +41,7 @@ class Rig:
     ) -> AsyncIterator[Self]:
         """Registered, and not taking jobs yet: ``start`` does."""
         connection, keys, state, link = through or redis, Keys(), WorkerState(), Link("redis")
-        life = Life(connection, keys, WorkerId(worker), Settings(), state)
+        life = Life(connection, keys, WorkerId(worker), Settings(), state, app.dead_set)
         await life.begin()
         executor = Executor(app.jobs, state, lambda run: RedisKeeper(life, link, run), concurrency)
         fetch = Fetch(life, link, state, executor, lambda: ["default"], lambda: None)

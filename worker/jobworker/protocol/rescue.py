@@ -141,7 +141,8 @@ def _after_death(entry: Entry, found: _Found, poison_after: int) -> tuple[bytes,
     if 0 < bound <= deaths:
         fate = _Fate.DROPPED if job.extra.get("dead") is False else _Fate.DEAD
         told = "; ".join(_told(death) for death in story)
-        message = f"{deaths} workers died while they ran this job, none of them stopped on purpose: {told}"
+        workers = "a worker" if deaths == 1 else f"{deaths} workers"
+        message = f"{workers} died running this job, none of them stopped on purpose: {told}"
         fields |= {"error_class": "Poison", "error_message": message[:_MESSAGE]}
         fields["failed_at" if job.retry_count is None else "retried_at"] = job.time(now)
         if fate is _Fate.DROPPED:
