@@ -1,6 +1,8 @@
+#!lua flags=allow-oom
 -- #include _wake
 -- Move due entries of the schedule or the retry set to their queues, or to the dead set. An entry that somebody else
 -- moved, or a person deleted, since it was read is passed over: pop and push are one step.
+-- Allowed in a Redis that is full: it takes no more than it gives.
 -- KEYS set, queues, dead, then for each queue: queue, wake
 -- ARGV time of death, number of queues, their names, then for each entry (a thousand at most):
 --      member, queue's place among the keys (from 1; 0 = dead set), payload to push

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- #include _wake
 -- #include _let_go
 -- Move what a dead worker held to the front of its queues, or what is poison to the dead set, and end that life for
@@ -5,6 +6,7 @@
 -- Optimistic: the caller read epoch and entries and says what it read. RACE rescue against a live worker: refused
 -- while `alive` stands, unless the caller vouches that the process is gone, and refused when a new life has begun.
 -- RACE finish after rescue: the record is gone, so every script of the old life answers STALE.
+-- Allowed in a Redis that is full: it takes no more than it gives.
 -- KEYS record, alive, working, checkpoints, workers, fleet, quiet, dead, inflight, deaths, then for each queue: queue, wake
 -- ARGV vouched (1 or 0), epoch that was read ('' = no record), worker, events channel, forget quiet (1 or 0), death score,
 --      nudge channel, then for each entry, the newest first: number, queue, its place among the keys (from 1; 0 = dead
