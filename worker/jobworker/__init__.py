@@ -9,6 +9,7 @@ from jobworker.errors import (
     JobworkerError,
     MalformedPayload,
     NotHeld,
+    PushBufferFull,
     StaleEpoch,
     UnknownJob,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "MalformedPayload",
     "NotHeld",
     "Payload",
+    "PushBufferFull",
     "StaleEpoch",
     "SyncClient",
     "UnknownJob",
