@@ -61,7 +61,7 @@ async def test_jobs_of_a_pod_that_is_gone_are_taken_next_in_their_old_order(
     assert await queued(redis, keys) == ["a", "b", "later"]
 
 
-async def test_nothing_of_the_dead_worker_is_left_behind(
+async def test_nothing_of_the_dead_worker_is_left_behind_but_for_a_day_that_it_was_rescued(
     redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
 ) -> None:
     worker = await birth()
@@ -70,7 +70,8 @@ async def test_nothing_of_the_dead_worker_is_left_behind(
     await outside.quiet(worker.worker, "r")
     await rescue(outside, worker.worker, FLEET, GONE)
     left = [key for key in await redis.keys("*") if b"pod-1" in key]
-    assert left == []
+    assert left == [keys.rescued("pod-1").encode()]
+    assert 0 < await redis.ttl(left[0]) <= 24 * 3600
     assert await fleet_members(redis, keys, FLEET) == {}
     assert await redis.smembers(keys.workers) == set()
 

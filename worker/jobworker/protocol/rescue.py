@@ -30,6 +30,7 @@ POISON_AFTER_DEATHS = 3
 _STORY = 10  # deaths kept of it
 _MESSAGE = 10_000  # characters; Sidekiq's bound for error_message
 
+_KNOWN_SECONDS = 24 * 3600  # for how long a worker that was stopped and comes back hears that it was rescued
 _ROUNDS = 100  # a bound for a worker that takes faster than it can be rescued, which only a live one could
 
 
@@ -95,6 +96,7 @@ async def rescue(
         queues = sorted({entry.queue for entry in entries})
         args: list[Any] = [
             int(death.vouched), epoch or b"", worker, keys.events, int(death.forget), time.time(), keys.due,
+            _KNOWN_SECONDS,
         ]  # fmt: skip
         for entry in sorted(entries, key=lambda entry: -entry.number):
             payload, fate = _after_death(entry, found, poison_after)
@@ -104,6 +106,7 @@ async def rescue(
         script_keys = [
             keys.record(worker), keys.alive(worker), keys.working(worker), keys.checkpoints(worker), keys.workers,
             keys.fleet(fleet), keys.quiet(worker), keys.dead, keys.inflight, keys.deaths,
+            keys.rescued(worker),
             *(name for queue in queues for name in (keys.queue(queue), keys.wake(queue))),
         ]  # fmt: skip
         status, count = await RESCUE(scripts.redis, script_keys, args)
