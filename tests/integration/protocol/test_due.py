@@ -103,7 +103,9 @@ async def test_queue_that_is_no_list_costs_no_job(redis: Redis, keys: Keys) -> N
     await redis.set(keys.queue("taken"), "somebody's")
     blocked, good = job(1, "taken"), job(2)
     await redis.zadd(keys.schedule, {blocked: 1.0, good: 1.0})
-    assert (await promote(redis, keys, keys.schedule, [blocked, good], 5.0)).moved == 2
+    promoted = await promote(redis, keys, keys.schedule, [blocked, good], 5.0)
+    assert promoted.moved == 2
+    assert "no lists" in promoted.buried[0]
     assert await redis.llen(keys.queue("default")) == 1
     (raw,) = await redis.zrange(keys.dead, 0, -1)
     assert b'"args":[1]' in raw
