@@ -71,7 +71,24 @@ async def test_what_runs_is_seen_with_its_start(
     assert ruby("Sidekiq::Stats.new.then { |s| [s.processed, s.failed, s.workers_size] }") == [2, 0, 0]
 
 
-async def test_killed_worker_is_taken_out_by_a_living_one(start_worker: StartWorker, redis: Redis) -> None:
+async def test_killed_worker_is_hidden_when_its_jobs_are_rescued(
+    ruby: Console, start_worker: StartWorker, client: Client, traces: Traces
+) -> None:
+    killed = start_worker("a")
+    await client.enqueue("Gated", ["held"])
+    works = "Sidekiq::Workers.new.map { |process, _, work| [process.split(':')[1].to_i, work['payload']['args'][0]] }"
+    await wait_until(lambda: ruby(works) == [[killed.process.pid, "held"]], 40)
+    killed.process.kill()
+    living = start_worker("b")
+    await wait_until(lambda: ruby(works) == [[living.process.pid, "held"]], 40)
+    assert [process["pid"] for process in ruby(PROCESSES)] == [living.process.pid]
+    await traces.open_gate("held")
+    await traces.until("done:python", "held")
+
+
+async def test_process_without_a_record_is_taken_out_by_a_living_worker(
+    start_worker: StartWorker, redis: Redis
+) -> None:
     dead = f"gone:{os.getpid()}:abcdef012345"
     await redis.sadd("processes", dead)
     start_worker("a")

@@ -17,6 +17,7 @@ from typing import Any, cast
 from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.deaths import DISCARDED_AT, POISON_AFTER
+from jobworker.protocol.processes import hide
 from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.scripts import RESCUE, FleetScripts
 
@@ -84,9 +85,9 @@ async def rescue(
     moved = poisoned = 0
     for _ in range(_ROUNDS):
         # The epoch is read first: a life that begins after this is noticed by the script.
-        epoch, stopping, pod, host = await cast(
+        epoch, stopping, pod, host, process = await cast(
             "Awaitable[list[bytes | None]]",
-            scripts.redis.hmget(keys.record(worker), ["epoch", "stopping", "pod", "hostname"]),
+            scripts.redis.hmget(keys.record(worker), ["epoch", "stopping", "pod", "hostname", "process"]),
         )
         # Killed at the end of its grace: the worker had been told to stop, and none of its jobs is to blame.
         found = _Found(worker, (pod or host or b"").decode("utf-8", "replace"), death.planned or stopping == b"1")
@@ -111,6 +112,8 @@ async def rescue(
         ]  # fmt: skip
         status, count = await RESCUE(scripts.redis, script_keys, args)
         moved += int(count)
+        if status == b"OK" and process is not None:
+            await hide(scripts.redis, keys, process.decode())
         if status != b"MORE":
             return Rescued(RescueAnswer(status.decode()), moved, poisoned)
     return Rescued(RescueAnswer.ALIVE, moved, poisoned)

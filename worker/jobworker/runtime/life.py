@@ -154,7 +154,7 @@ class Life:
             self.process,
             started_at=self._started_at,
             tag=settings.fleet,
-            labels=["jobworker", *filter(None, [settings.revision])],
+            labels=[processes.LABEL, *filter(None, [settings.revision])],
             concurrency=settings.concurrency,
             weights={queue.name: queue.weight for queue in settings.queues},
             mode="strict" if settings.order is Order.STRICT else "weighted",
