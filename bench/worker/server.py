@@ -94,7 +94,8 @@ class Server:
 
     def _size(self, key: bytes) -> int:
         client = self.client
-        match client.type(key):
+        kind = client.type(key)
+        match kind:
             case b"list":
                 return client.llen(key)
             case b"zset":
@@ -104,15 +105,10 @@ class Server:
             case b"hash":
                 return client.hlen(key)
             case b"stream":
-                return self._unacknowledged(key)
+                groups = client.xinfo_groups(key)
+                return sum(int(group["pending"]) + int(group.get("lag") or 0) for group in groups)
             case _:
                 return 0
-
-    def _unacknowledged(self, stream: bytes) -> int:
-        groups = self.client.xinfo_groups(stream)
-        if not groups:  # made by the first worker
-            return self.client.xlen(stream)
-        return sum(int(group["pending"]) + int(group.get("lag") or 0) for group in groups)
 
 
 def _free_port() -> int:

@@ -23,6 +23,7 @@ from jobworker.errors import ConfigurationError
 from jobworker.iteration.job import IteratingJob, register
 from jobworker.jobs import definition
 from jobworker.jobs.definition import DeathHandler, Definition, JobOptions, Options
+from jobworker.jobs.middleware import Middleware, checked
 from jobworker.jobs.registry import Registry
 from jobworker.protocol.deaths import DeadSet
 from jobworker.protocol.payload import JobId, TimeFormat
@@ -33,6 +34,7 @@ A1 = TypeVar("A1")
 A2 = TypeVar("A2")
 Args = TypeVarTuple("Args")
 C = TypeVar("C", bound=type[IteratingJob])
+M = TypeVar("M", bound=Middleware)
 H = TypeVar("H", bound=DeathHandler)
 
 
@@ -289,6 +291,18 @@ class App:
             return self.on_death
         self.jobs.death_handlers.append(handler)
         return handler
+
+    def middleware(self, surround: M) -> M:
+        """Run every job inside of a generator function that takes the job's `Context` and yields once, plain or async.
+
+        See `jobworker.jobs.middleware` for what happens when it raises, or returns without yielding. The first one that
+        was added is the outermost.
+
+        Raises:
+            ConfigurationError: it is no generator function.
+        """
+        self.jobs.middleware.append(checked(surround))
+        return surround
 
     def _define(self, target: Any, name: str | None, options: Options) -> Any:
         if inspect.isclass(target):

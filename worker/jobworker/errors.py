@@ -61,3 +61,7 @@ class StaleEpoch(JobworkerError):
 
 class NotHeld(JobworkerError):
     """This worker does not hold the job any more; nothing was written. Stop working on it."""
+
+
+class JobTimeout(JobworkerError, TimeoutError):
+    """An async or iterating job ran longer than its ``timeout`` and was cancelled; it is retried as any that failed."""

@@ -290,13 +290,6 @@ async def _pairs_async(enumerator: Any) -> AsyncIterator[tuple[Any, Any]]:
     if isinstance(enumerator, Iterable):
         for pair in enumerator:
             yield pair
-        return
-    pairs = aiter(enumerator)
-    try:
-        async for pair in pairs:
+    else:
+        async for pair in enumerator:
             yield pair
-    finally:
-        # Closing this generator alone would leave the user's open until the garbage collector comes by.
-        close = getattr(pairs, "aclose", None)
-        if close is not None:
-            await close()

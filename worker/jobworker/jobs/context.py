@@ -21,21 +21,25 @@ class Interruption:
 
 
 class Context:
-    """The job that runs here. ``attempt`` is 1 at the first run and counts retries, not interruptions."""
+    """The job that runs here. ``attempt`` is 1 at the first run and counts retries, not interruptions.
 
-    __slots__ = ("_interruption", "attempt", "jid", "job_class", "queue")
+    ``overdue``: it has been running for longer than its time limit, and as a plain job it could not be cancelled.
+    """
+
+    __slots__ = ("_interruption", "attempt", "jid", "job_class", "overdue", "queue")
 
     def __init__(self, jid: str, job_class: str, queue: str, attempt: int, interruption: Interruption) -> None:
         self.jid = jid
         self.job_class = job_class
         self.queue = queue
         self.attempt = attempt
+        self.overdue = False
         self._interruption = interruption
 
     @property
     def quiet(self) -> bool:
-        """True once the worker wants to get rid of its jobs: a long job may save its work and return early."""
-        return self._interruption.requested
+        """True once the worker wants to be rid of the job: a long one may save its work and return early."""
+        return self._interruption.requested or self.overdue
 
     @property
     def fields(self) -> dict[str, Any]:

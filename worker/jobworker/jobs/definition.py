@@ -55,6 +55,9 @@ class JobOptions(TypedDict, total=False):
     ``dead`` False: not kept in the dead set. ``backtrace`` True, or a number of lines, which the payload keeps.
     ``retries_exhausted(dead)`` is called once the job has failed for good, async or plain (in a thread).
     ``poison_after`` deaths of workers of no known cause, the job goes to the dead set; 0 for never, None for the app's.
+
+    ``timeout`` (seconds or timedelta) is how long one run may take. What runs on the event loop is then cancelled and
+    tried again; a plain function cannot be cut: its context becomes quiet, and the log tells where it is.
     """
 
     queue: str
@@ -68,6 +71,7 @@ class JobOptions(TypedDict, total=False):
     backtrace: bool | int
     retries_exhausted: DeathHandler | None
     poison_after: int | None
+    timeout: float | timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Options:
     backtrace: bool | int = False
     retries_exhausted: DeathHandler | None = None
     poison_after: int | None = None
+    timeout: float | timedelta | None = None
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -105,13 +110,17 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """``target`` is the function, or the class of an iterating job; ``signature`` that of the enqueued arguments."""
+    """``target`` is the function, or the class of an iterating job; ``signature`` that of the enqueued arguments.
+
+    ``timeout_seconds`` is how long a run may take, None for as long as it likes.
+    """
 
     name: str
     kind: Kind
     target: Callable[..., Any]
     signature: inspect.Signature
     options: Options = Options()
+    timeout_seconds: float | None = None
 
     @property
     def queue(self) -> str:
@@ -148,7 +157,7 @@ def of_function(function: Callable[..., Any], name: str, options: Options) -> De
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigurationError(f"job {name} is a generator, which a worker would never run; use IteratingJob")
     signature = inspect.signature(function)
-    return _checked(Definition(name, kind, function, signature, options))
+    return _checked(Definition(name, kind, function, signature, options, _seconds(options.timeout)))
 
 
 def of_class(target: type[Any], name: str, options: Options) -> Definition:
@@ -171,7 +180,7 @@ def of_class(target: type[Any], name: str, options: Options) -> Definition:
         raise ConfigurationError(f"job {name}: build_enumerator must take `cursor`, where it shall begin")
     kept = [p for place, p in enumerate(parameters) if place > 1 or p.kind is inspect.Parameter.VAR_POSITIONAL]
     signature = each.replace(parameters=kept)
-    return _checked(Definition(name, Kind.ITERATING, target, signature, options))
+    return _checked(Definition(name, Kind.ITERATING, target, signature, options, _seconds(options.timeout)))
 
 
 def _checked(definition: Definition) -> Definition:
@@ -201,12 +210,19 @@ def _check_options(name: str, options: Options) -> None:
             raise ConfigurationError(f"job {name}: retry and retry_for are both given; keep one of them")
         if not 0 < _whole_seconds(options.retry_for) < _RETRY_FOR_LONGEST:
             raise ConfigurationError(f"job {name}: retry_for is {options.retry_for}; it is a second to 30 years")
+    timeout = _seconds(options.timeout)
+    if timeout is not None and not timeout > 0:
+        raise ConfigurationError(f"job {name}: timeout is {options.timeout}; it is a time above 0, or None")
     for option, errors in (("discard_on", options.discard_on), ("kill_on", options.kill_on)):
         classes: tuple[object, ...] = errors if isinstance(errors, tuple) else (errors,)
         if not all(isinstance(found, type) and issubclass(found, BaseException) for found in classes):
             raise ConfigurationError(f"job {name}: {option} is {errors!r}; it is a class of errors or a tuple of them")
     if inspect.iscoroutinefunction(options.retry_in):
         raise ConfigurationError(f"job {name}: retry_in is async; it must be a plain function of count, error and job")
+
+
+def _seconds(value: float | timedelta | None) -> float | None:
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def _whole_seconds(value: float | timedelta) -> int:

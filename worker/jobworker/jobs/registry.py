@@ -6,16 +6,18 @@ from collections.abc import Iterator
 
 from jobworker.errors import ConfigurationError, UnknownJob
 from jobworker.jobs.definition import DeathHandler, Definition
+from jobworker.jobs.middleware import Middleware
 
 _SHOWN = 20  # names in a message
 
 
 class Registry:
-    """Names to definitions; a name is given once. ``death_handlers`` are for all of them."""
+    """Names to definitions; a name is given once. ``death_handlers`` and ``middleware`` are for all of them."""
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
         self.death_handlers: list[DeathHandler] = []
+        self.middleware: list[Middleware] = []
 
     def add(self, definition: Definition) -> None:
         """Take it in.

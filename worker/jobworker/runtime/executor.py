@@ -10,13 +10,14 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from typing import Any, assert_never
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
-from jobworker.errors import JobworkerError, MalformedPayload, NotHeld, UnknownJob
+from jobworker.errors import JobTimeout, JobworkerError, MalformedPayload, NotHeld, UnknownJob
 from jobworker.iteration.run import End, Keeper, Run
 from jobworker.jobs.context import CURRENT, Context
 from jobworker.jobs.definition import Definition, Kind
+from jobworker.jobs.middleware import Skipped, around, around_plain, on_loop
 from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.payload import Payload
@@ -24,6 +25,7 @@ from jobworker.protocol.records import Entry, Finished, Number, Outcome
 from jobworker.runtime.failure import Failures
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.threads import Threads
+from jobworker.runtime.timelimit import TimeLimit
 from jobworker.runtime.unacknowledged import Unacknowledged
 
 log = logging.getLogger("jobworker.jobs")
@@ -34,11 +36,13 @@ _MEMORY = 100  # jobs that the mean duration remembers
 class Running:
     """A job that was taken. ``began`` is None while it waits for a slot, then a monotonic time in seconds.
 
-    ``disowned``: Redis gave it to somebody else; ``cut``: its time is over; ``complete``: an iterating one has no more
-    items.
+    ``disowned``: Redis gave it to somebody else; ``cut``: the process ends; ``complete``: an iterating one has no more
+    items. ``limit`` is its time limit while it runs, if it has one.
     """
 
-    __slots__ = ("began", "complete", "context", "cut", "definition", "disowned", "ended", "entry", "payload", "task")
+    __slots__ = (
+        "began", "complete", "context", "cut", "definition", "disowned", "ended", "entry", "limit", "payload", "task",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry, payload: Payload, definition: Definition, context: Context) -> None:
         self.entry = entry
@@ -48,6 +52,7 @@ class Running:
         self.began: float | None = None
         self.ended = 0.0
         self.task: asyncio.Task[None] | None = None
+        self.limit: TimeLimit | None = None
         self.disowned = False
         self.cut = False
         self.complete = False
@@ -84,6 +89,7 @@ class Executor:
         self.mean_seconds: float | None = None
         self.started_at = 0.0
         self._registry = registry
+        self._middleware = registry.middleware
         self._failures = Failures(registry)
         self._state = state
         self._keeper_of = keeper_of
@@ -210,6 +216,8 @@ class Executor:
         if self.held.pop(job.entry.number, None) is None:
             return False
         self.by_queue[job.entry.queue] -= 1
+        if job.limit is not None:
+            job.limit.end()
         return True
 
     def _read(self, entry: Entry) -> Running | None:
@@ -234,59 +242,58 @@ class Executor:
         job.began = self.started_at = time.monotonic()
         kind = job.definition.kind
         if kind is Kind.ASYNC:
-            job.task = self._loop.create_task(self._run_async(job))
-        elif kind is Kind.PLAIN:
-            self._threads.submit(lambda: self._run_plain(job))
+            job.task = self._loop.create_task(self._run_on_loop(job, self._call))
         elif kind is Kind.ITERATING:
-            job.task = self._loop.create_task(self._run_iterating(job))
-        else:
-            assert_never(kind)
+            job.task = self._loop.create_task(self._run_on_loop(job, self._walk))
+        if (seconds := job.definition.timeout_seconds) is not None:
+            job.limit = TimeLimit(self._loop, seconds, job.context, job.task)
+        if kind is Kind.PLAIN:
+            self._threads.submit(lambda: self._run_in_thread(job))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("job started", extra={**job.context.fields, "attempt": job.context.attempt})
 
-    async def _run_async(self, job: Running) -> None:
+    async def _run_on_loop(self, job: Running, body: Callable[[Running], Awaitable[None]]) -> None:
         CURRENT.set(job.context)
+        error: BaseException | None = None
         try:
-            await job.definition.target(*job.payload.args)
-        except asyncio.CancelledError as error:
-            self._end(job, _Cut() if job.cut else error)
-        except BaseException as error:  # noqa: BLE001  # the border to the user's code: sys.exit() in a job is its own
-            self._end(job, error)
-        else:
-            self._end(job, None)
+            if self._middleware:
+                await around(self._middleware, job.context, lambda: body(job))
+            else:
+                await body(job)
+        except Skipped as skipped:
+            log.info("job skipped by the middleware %s: it is done", skipped, extra=job.context.fields)
+        except asyncio.CancelledError as cancelled:
+            error = _Cut() if job.cut else cancelled
+            if job.limit is not None and job.limit.over and not job.cut:
+                error = JobTimeout(f"cancelled after {job.limit.seconds:g} s, its time limit")
+        except BaseException as raised:  # noqa: BLE001  # the border to the user's code: sys.exit() in a job is its own
+            error = raised
+        self._end(job, error)
 
-    async def _run_iterating(self, job: Running) -> None:
-        CURRENT.set(job.context)
+    @staticmethod
+    async def _call(job: Running) -> None:
+        await job.definition.target(*job.payload.args)
+
+    async def _walk(self, job: Running) -> None:
+        walk = Run(
+            job.definition.target(),
+            job.payload.args,
+            self._keeper_of(job),
+            self._state.interruption,
+            self._threads.call,
+        )
         try:
-            walk = Run(
-                job.definition.target(),
-                job.payload.args,
-                self._keeper_of(job),
-                self._state.interruption,
-                self._threads.call,
-            )
-            end = await walk()
-        except asyncio.CancelledError as error:
-            self._end(job, _Cut() if job.cut else error)
-        except BaseException as error:  # noqa: BLE001  # the border to the user's code
-            if isinstance(error, NotHeld):
-                log.warning("job stopped: another worker has it by now", extra=job.context.fields)
-            self._end(job, error)
-        else:
-            job.complete = end is not End.INTERRUPTED
-            self._end(job, None if job.complete else _Back())
+            job.complete = await walk() is not End.INTERRUPTED
+        except NotHeld:
+            log.warning("job stopped: another worker has it by now", extra=job.context.fields)
+            raise
+        if not job.complete:
+            raise _Back
 
-    def _run_plain(self, job: Running | None) -> None:
-        """In a thread: this job, and those that follow it in its slot."""
+    def _run_in_thread(self, job: Running | None) -> None:
+        """This plain job, and those that follow it in its slot."""
         while job is not None:
-            CURRENT.set(job.context)
-            error: BaseException | None = None
-            try:
-                job.definition.target(*job.payload.args)
-            except BaseException as raised:  # noqa: BLE001  # the border to the user's code
-                error = raised
-            job.ended = time.monotonic()
-            self._ended.append((job, error))
+            self._call_plain(job)
             try:
                 job = self._next_in_thread()
                 # One call wakes the loop for all that end before it gets there.
@@ -297,15 +304,33 @@ class Executor:
                 return  # the loop is closed: the process ends and the job was given back
         CURRENT.set(None)
 
+    def _call_plain(self, job: Running) -> None:
+        CURRENT.set(job.context)
+        if job.limit is not None:
+            job.limit.runs_here()
+        error: BaseException | None = None
+        try:
+            if self._middleware:
+                target, args = job.definition.target, job.payload.args
+                around_plain(self._middleware, job.context, lambda: target(*args), on_loop(self._loop))
+            else:
+                job.definition.target(*job.payload.args)
+        except Skipped as skipped:
+            log.info("job skipped by the middleware %s: it is done", skipped, extra=job.context.fields)
+        except BaseException as raised:  # noqa: BLE001  # the border to the user's code
+            error = raised
+        job.ended = time.monotonic()
+        self._ended.append((job, error))
+
     def _next_in_thread(self) -> Running | None:
-        """The next plain job for the slot of a thread. A job of another kind goes to the loop, slot and all."""
+        """The next job for the slot of a thread; one that the loop has to start goes there, slot and all."""
         if self._state.taking:
             try:
                 job = self.ready.popleft()
             except IndexError:
                 pass
             else:
-                if job.definition.kind is Kind.PLAIN:
+                if job.definition.kind is Kind.PLAIN and job.definition.timeout_seconds is None:
                     job.began = self.started_at = time.monotonic()
                     return job
                 self._loop.call_soon_threadsafe(self._launch, job)
