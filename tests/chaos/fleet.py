@@ -77,10 +77,16 @@ class Fleet:
         self.kills_while_holding = 0
         self.seconds_to_rescue: list[float] = []
 
-    async def close(self) -> None:
-        """Close its connection, after the watch over the dead ended."""
+    async def all_rescued(self) -> None:
+        """Wait until the dead that were left to the others hold nothing."""
         if self._watches:
             await asyncio.wait(self._watches)
+
+    async def close(self) -> None:
+        """Close its connection."""
+        for watch in self._watches:
+            watch.cancel()
+        await self.all_rescued()
         await self._redis.aclose()
 
     def start(self, slot: Slot, *, anew: bool = True) -> None:

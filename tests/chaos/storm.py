@@ -8,8 +8,8 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -35,7 +35,10 @@ _QUICK_QUEUES, _ALL_QUEUES = "quick,4 slow,3 items,2", "quick,2 slow,2 items,2 l
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How hard and how long. ``sturdy`` workers are harmed seldom, and alone take long jobs."""
+    """How hard and how long. ``sturdy`` workers are harmed seldom, and alone take long jobs.
+
+    ``behind_networks``: every worker reaches Redis through a network that can be harmed, not only each third one.
+    """
 
     seed: int
     seconds: float
@@ -45,6 +48,7 @@ class Size:
     sturdy: int = 3
     jobs_per_second: float = 60.0
     redis_every: float = 25.0
+    behind_networks: bool = False
 
 
 class Storm:
@@ -59,10 +63,10 @@ class Storm:
         self.frail: list[Slot] = []
         self.sturdy: list[Slot] = []
         self.producers: list[Slot] = []
-        self._server = server
+        self.server = server
         self._nursery = nursery
         self._journal = journal
-        self._redis = connect(server.url)
+        self.redis = connect(server.url)
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Condition()
         self._chance = random.Random(f"{size.seed}-scripts")
@@ -71,24 +75,33 @@ class Storm:
     def slots(self) -> list[Slot]:
         return [*self.sturdy, *self.frail]
 
-    async def run(self) -> None:
-        """From the first start to the last goodbye."""
+    async def run(self, harm: Callable[[], Awaitable[None]] | None = None) -> None:
+        """From the first start to the last goodbye; ``harm`` takes the place of the plan."""
         for slot in self.slots:
             self.fleet.start(slot)
         for index, slot in enumerate(self.producers):
             self._produce(slot, plain=index % 2 == 1)
-        clerk = asyncio.create_task(Clerk(self._redis, self._journal).run())
-        blowing = [asyncio.create_task(work) for work in (self._workers(), self._networks(), self._redises())]
+        clerk = asyncio.create_task(Clerk(self.redis, self._journal).run())
         try:
-            await self._until_enough(blowing)
-            await self._end(blowing)
+            await (harm or self._blow)()
             self.phase = "rest"
             await self._rest()
         finally:
             await self._end([clerk])
         self.phase = "end"
         await self._leave()
-        await self._redis.aclose()
+
+    async def close(self) -> None:
+        """Close its connections, however the run ended."""
+        await self.fleet.close()
+        await self.redis.aclose()
+
+    async def _blow(self) -> None:
+        blowing = [asyncio.create_task(work) for work in (self._workers(), self._networks(), self._redises())]
+        try:
+            await self._until_enough(blowing)
+        finally:
+            await self._end(blowing)
 
     async def _until_enough(self, blowing: list[asyncio.Task[None]]) -> None:
         while time.monotonic() - self.began < self.size.seconds:
@@ -227,27 +240,34 @@ class Storm:
             await asyncio.shield(task)
 
     async def _on_redis(self, stroke: Stroke) -> None:
-        since, server = time.monotonic(), self._server
-        match stroke.what:
-            case What.REDIS_KILL:
-                await asyncio.to_thread(server.kill)
-                await asyncio.sleep(stroke.seconds)
-                await asyncio.to_thread(server.start)
-            case What.REDIS_SHUTDOWN:
-                await asyncio.to_thread(server.stop)
-                await asyncio.sleep(stroke.seconds)
-                await asyncio.to_thread(server.start)
-            case What.REDIS_STOP:
-                os.kill(server.pid, signal.SIGSTOP)
-                await asyncio.sleep(stroke.seconds)
-                os.kill(server.pid, signal.SIGCONT)
-            case What.REDIS_PAUSE:
-                milliseconds = int(1000 * stroke.seconds)
-                await patiently(lambda: self._redis.client_pause(milliseconds))
-                await asyncio.sleep(stroke.seconds)
-            case other:
-                raise AssertionError(f"{other} is no stroke on Redis")
-        self._journal.note("away", what=stroke.what.value, since=since, until=time.monotonic() + 0.5)
+        server = self.server
+        with self.away(stroke.what.value):
+            match stroke.what:
+                case What.REDIS_KILL:
+                    await asyncio.to_thread(server.kill)
+                    await asyncio.sleep(stroke.seconds)
+                    await asyncio.to_thread(server.start)
+                case What.REDIS_SHUTDOWN:
+                    await asyncio.to_thread(server.stop)
+                    await asyncio.sleep(stroke.seconds)
+                    await asyncio.to_thread(server.start)
+                case What.REDIS_STOP:
+                    os.kill(server.pid, signal.SIGSTOP)
+                    await asyncio.sleep(stroke.seconds)
+                    os.kill(server.pid, signal.SIGCONT)
+                case What.REDIS_PAUSE:
+                    milliseconds = int(1000 * stroke.seconds)
+                    await patiently(lambda: self.redis.client_pause(milliseconds))
+                    await asyncio.sleep(stroke.seconds)
+                case other:
+                    raise AssertionError(f"{other} is no stroke on Redis")
+
+    @contextmanager
+    def away(self, what: str) -> Iterator[None]:
+        """Note that checkpoints could fail in that time."""
+        since = time.monotonic()
+        yield
+        self._journal.note("away", what=what, since=since, until=time.monotonic() + 0.5)
 
     # ── the end ───────────────────────────────────────────────────────────────
 
@@ -267,14 +287,14 @@ class Storm:
 
     async def _left(self) -> dict[str, int]:
         counts: dict[str, int] = {}
-        async for raw in self._redis.scan_iter(count=1000):
+        async for raw in self.redis.scan_iter(count=1000):
             key = raw.decode()
             if key.startswith("queue:"):
-                counts[key] = await cast("Any", self._redis.llen(key))
+                counts[key] = await cast("Any", self.redis.llen(key))
             elif key.startswith("jw:working:"):
-                counts[key] = await cast("Any", self._redis.hlen(key))
+                counts[key] = await cast("Any", self.redis.hlen(key))
             elif key in {KEYS.schedule, KEYS.retry}:
-                counts[key] = await self._redis.zcard(key)
+                counts[key] = await self.redis.zcard(key)
         return counts
 
     async def _leave(self) -> None:
@@ -286,13 +306,14 @@ class Storm:
             self._journal.note("over", who=slot.life, code=code)
             if code:
                 self._journal.note("violation", what=f"{slot.life} had nothing to do and ended with code {code}")
-        await self.fleet.close()
-        stray = [raw.decode() async for raw in self._redis.scan_iter("jw:*", count=1000)]
-        owned = ("jw:wake:", "jw:progress:", "jw:rows:", "jw:errors:", "jw:rescue")
+        await self.fleet.all_rescued()
+        stray = [raw.decode() async for raw in self.redis.scan_iter("jw:*", count=1000)]
+        owned = ("jw:wake:", "jw:progress:", "jw:rows:", "jw:errors:", "jw:rescued:", "jw:scheduler")
+        trimmed = KEYS.deaths  # notices of deaths, for whoever handles them: bounded by those who look
         for key in stray:
-            if not key.startswith(owned):
+            if not key.startswith(owned) and key != trimmed:
                 self._journal.note("violation", what=f"all workers are gone, and Redis still has {key}")
-        without_end = [key for key in stray if key.startswith(owned) and await self._redis.ttl(key) < 0]
+        without_end = [key for key in stray if key.startswith(owned) and await self.redis.ttl(key) < 0]
         if without_end:
             self._journal.note("violation", what=f"{len(without_end)} keys have no end, such as {without_end[0]}")
 
@@ -316,6 +337,7 @@ async def storm(size: Size, folder: Path) -> AsyncIterator[Storm]:
         nursery = await Nursery.open(folder, environment)
         stack.push_async_callback(nursery.close)
         blown = Storm(size, server, Fleet(nursery, journal, server.url), nursery, journal)
+        stack.push_async_callback(blown.close)
         identity: Iterator[int] = iter(range(10_000))
         grace = cycle((0.5, 25.0, 2.0))
 
@@ -328,7 +350,7 @@ async def storm(size: Size, folder: Path) -> AsyncIterator[Storm]:
             blown.sturdy.append(await slot("sturdy", ["-q", _ALL_QUEUES], between=True))
         for index in range(size.frail):
             flags = ["-q", _QUICK_QUEUES, "--connect-seconds", "60"]
-            blown.frail.append(await slot("frail", flags, next(grace), between=index % 3 == 0))
+            blown.frail.append(await slot("frail", flags, next(grace), between=size.behind_networks or index % 3 == 0))
         for _ in range(2):
             blown.producers.append(await slot("producer", [], between=True))
         yield blown

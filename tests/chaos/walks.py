@@ -65,9 +65,13 @@ class Cause(Protocol):
 def judge_walks(
     walks: Sequence[Walk],
     causes: Callable[[Walk], Sequence[Cause]],
+    came_late: Callable[[Walk], bool],
     troubled: Callable[[str, float, float], bool],
 ) -> Found:
-    """``causes`` tells why a walk may have ended uncleanly, ``troubled`` whether checkpoints could fail then."""
+    """``causes`` tells why a walk may have ended uncleanly, ``troubled`` whether checkpoints could fail then.
+
+    ``came_late``: it may have begun though the job had a new holder, so nothing follows from where it went on.
+    """
     found = Found()
     seen: set[int] = set()
     for walk in walks:
@@ -78,7 +82,7 @@ def judge_walks(
             found.violations.append(f"{walk.life} went on at row {walk.at}, and the row before it never ran")
     found.rows = len(seen)
     found.missing = walks[0].total - len(seen)
-    for walk, following in pairwise(walks):
+    for walk, following in pairwise([walk for walk in walks if not came_late(walk)]):
         again = [when for row, when in walk.rows if row >= following.at and when <= following.began]
         late = [when for _, when in walk.rows if when > following.began]
         reasons = causes(walk)

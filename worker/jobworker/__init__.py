@@ -10,6 +10,7 @@ from jobworker.errors import (
     JobworkerError,
     MalformedPayload,
     NotHeld,
+    PushBufferFull,
     StaleEpoch,
     UnknownJob,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "MalformedPayload",
     "NotHeld",
     "Payload",
+    "PushBufferFull",
     "StaleEpoch",
     "SyncClient",
     "UnknownJob",

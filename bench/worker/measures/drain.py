@@ -15,7 +15,7 @@ from bench.worker.effects import Effects
 from bench.worker.processes import Started, busy_seconds
 from bench.worker.rig import Produced, Rig, RoundFailed, Task
 
-_START_SECONDS = 30.0
+_START_SECONDS = 45.0
 _DRAIN_SECONDS = 120.0
 _LOOK_SECONDS = 0.005
 

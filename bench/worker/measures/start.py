@@ -12,7 +12,7 @@ from bench.worker.effects import Effects
 from bench.worker.processes import Started
 from bench.worker.rig import Rig, RoundFailed, Task, until
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 45.0
 _REST_SECONDS = 0.5
 _LAST_SECONDS = 15.0
 _DROPPED = 3  # the first samples of a round: connections are made

@@ -12,7 +12,10 @@ from redis.asyncio import Redis
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import WorkerId
+from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scheduling import AT_ONCE, SCHEDULE, Followed, Led, Move, look, move, promote, release
+from jobworker.protocol.scripts import FleetScripts
+from tests.integration.protocol.conftest import FLEET, Birth
 from tests.waiting import wait_until
 
 A, B = WorkerId("a"), WorkerId("b")
@@ -100,7 +103,9 @@ async def test_queue_that_is_no_list_costs_no_job(redis: Redis, keys: Keys) -> N
     await redis.set(keys.queue("taken"), "somebody's")
     blocked, good = job(1, "taken"), job(2)
     await redis.zadd(keys.schedule, {blocked: 1.0, good: 1.0})
-    assert (await promote(redis, keys, keys.schedule, [blocked, good], 5.0)).moved == 2
+    promoted = await promote(redis, keys, keys.schedule, [blocked, good], 5.0)
+    assert promoted.moved == 2
+    assert "no lists" in promoted.buried[0]
     assert await redis.llen(keys.queue("default")) == 1
     (raw,) = await redis.zrange(keys.dead, 0, -1)
     assert b'"args":[1]' in raw
@@ -136,3 +141,23 @@ async def test_a_death_that_waits_is_told_to_all(redis: Redis, keys: Keys) -> No
     await redis.zadd(keys.deaths, {b"waiting": 1.0})
     assert (await lead(redis, keys)).deaths is True
     assert (await look(redis, keys, B, 60)).deaths is True
+
+
+async def test_due_jobs_move_and_the_dead_are_rescued_while_redis_is_full(
+    redis: Redis, keys: Keys, birth: Birth
+) -> None:
+    """They must: only jobs that end make room again."""
+    fleet = FleetScripts(redis, keys)
+    await redis.zadd(keys.schedule, {job(1): 1.0})
+    await fleet.enqueue("mails", [job(2, "mails")])
+    worker = await birth()
+    await worker.take(["mails"], 1, 1)
+    await redis.config_set("maxmemory", 1)
+    try:
+        seen = await lead(redis, keys)
+        assert (await promote(redis, keys, keys.schedule, seen.scheduled, seen.now)).moved == 1
+        assert (await rescue(fleet, worker.worker, FLEET, Death(vouched=True))).moved == 1
+        await release(redis, keys, A)
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert [await redis.llen(keys.queue(queue)) for queue in ("default", "mails")] == [1, 1]

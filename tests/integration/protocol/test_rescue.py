@@ -14,7 +14,7 @@ from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.reading import activities, fleet_members
 from jobworker.protocol.records import Checkpoint, Entry, Finished, Number, RescueAnswer, WorkerId
-from jobworker.protocol.rescue import DEATHS, Death, rescue
+from jobworker.protocol.rescue import DEATHS, STORY, Death, rescue
 from jobworker.protocol.scripts import FleetScripts, WorkerScripts
 from tests.integration.protocol.conftest import FLEET, Birth
 from tests.waiting import wait_until
@@ -61,7 +61,7 @@ async def test_jobs_of_a_pod_that_is_gone_are_taken_next_in_their_old_order(
     assert await queued(redis, keys) == ["a", "b", "later"]
 
 
-async def test_nothing_of_the_dead_worker_is_left_behind(
+async def test_nothing_of_the_dead_worker_is_left_behind_but_for_a_day_that_it_was_rescued(
     redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
 ) -> None:
     worker = await birth()
@@ -70,7 +70,8 @@ async def test_nothing_of_the_dead_worker_is_left_behind(
     await outside.quiet(worker.worker, "r")
     await rescue(outside, worker.worker, FLEET, GONE)
     left = [key for key in await redis.keys("*") if b"pod-1" in key]
-    assert left == []
+    assert left == [keys.rescued("pod-1").encode()]
+    assert 0 < await redis.ttl(left[0]) <= 24 * 3600
     assert await fleet_members(redis, keys, FLEET) == {}
     assert await redis.smembers(keys.workers) == set()
 
@@ -208,6 +209,54 @@ async def test_an_unplanned_death_is_counted_and_the_third_buries_the_job(
     (dead,) = [orjson.loads(str(item, "utf-8")) for item in await redis.zrange(keys.dead, 0, -1)]  # type: ignore[arg-type]
     assert dead[DEATHS] == 3
     assert "none of them stopped on purpose" in dead["error_message"]
+
+
+async def die_of(outside: FleetScripts, birth: Birth, raw: bytes, times: int) -> list[int]:
+    """Let as many workers die of a job; how many jobs were poison at each death."""
+    poisoned = []
+    await outside.enqueue("default", [raw])
+    for n in range(times):
+        worker = await birth(f"pod-{n}")
+        await worker.take(["default"], 1, 1)
+        poisoned.append((await rescue(outside, worker.worker, FLEET, GONE)).poisoned)
+    return poisoned
+
+
+async def test_job_says_itself_how_many_deaths_make_it_poison(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    once = payloads.new("Import", ["once"], queue="default", now=0.0).with_fields(jw_poison_after=1)
+    never = payloads.new("Import", ["never"], queue="default", now=0.0).with_fields(jw_poison_after=0)
+    assert await die_of(outside, birth, once.to_json(), 1) == [1]
+    assert await die_of(outside, birth, never.to_json(), 5) == [0, 0, 0, 0, 0]
+    assert await queued(redis, keys) == ["never"]
+
+
+async def test_story_of_a_poisoned_job_names_workers_pods_and_times_and_leaves_a_notice(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    await outside.enqueue("default", [job("killer")])
+    for n in range(3):
+        worker = await birth(f"uid-{n}", register=False)
+        await worker.register(60, {"pod": f"mailer-{n}"})
+        await worker.take(["default"], 1, 1)
+        await rescue(outside, worker.worker, FLEET, GONE)
+    (raw,) = await redis.zrange(keys.dead, 0, -1)
+    dead = orjson.loads(str(raw, "utf-8"))  # type: ignore[arg-type]
+    assert [(death["worker"], death["on"]) for death in dead[STORY]] == [(f"uid-{n}", f"mailer-{n}") for n in range(3)]
+    assert all(death["at"] > 1_700_000_000 for death in dead[STORY])
+    assert "uid-2 on mailer-2, found dead at 2" in dead["error_message"]
+    assert await redis.zrange(keys.deaths, 0, -1) == [raw]
+
+
+async def test_poison_that_shall_not_be_kept_leaves_its_notice_alone(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    raw = payloads.new("Import", [1], queue="default", now=0.0).with_fields(dead=False, jw_poison_after=1).to_json()
+    assert await die_of(outside, birth, raw, 1) == [1]
+    assert await redis.zcard(keys.dead) == 0
+    assert await queued(redis, keys) == []
+    assert await redis.zcard(keys.deaths) == 1
 
 
 async def test_planned_deaths_never_count_as_poison(

@@ -35,7 +35,7 @@ async def until_shown(ruby: Console, worker: WorkerProcess) -> dict[str, Any]:
         assert worker.process.poll() is None, worker.log
         return [process for process in ruby(PROCESSES) if process["pid"] == worker.process.pid]
 
-    (process,) = await wait_until(shown, 20, "the worker in Sidekiq's ProcessSet")
+    (process,) = await wait_until(shown, 40, "the worker in Sidekiq's ProcessSet")
     return cast("dict[str, Any]", process)
 
 
@@ -110,7 +110,7 @@ class Traces:
     async def open_gate(self, name: str) -> None:
         await self._redis.set(f"test:gate:{name}", "1")
 
-    async def until(self, name: str, *keys: str, seconds: float = 30) -> None:
+    async def until(self, name: str, *keys: str, seconds: float = 40) -> None:
         async def there() -> bool:
             return set(keys) <= (await self(name)).keys()
 

@@ -70,9 +70,9 @@ async def test_retries_are_read_retried_killed_and_deleted(
     for name in ("again", "to the queue", "to the dead", "away", "stays"):
         await client.enqueue("FailsOn", ["python", name])
     worker = start_worker("a")
-    await wait_until(lambda: ruby(f"{RETRY}.size") == 5, 20)
+    await wait_until(lambda: ruby(f"{RETRY}.size") == 5, 40)
     worker.process.terminate()
-    assert await worker.exit_code() == 0
+    assert await worker.exit_code(40) == 0
     assert names(ruby, RETRY) == ["again", "away", "stays", "to the dead", "to the queue"]
     assert ruby(f"{RETRY}.all?(&:error?)")
     assert ruby("Sidekiq::Stats.new.then { |s| [s.retry_size, s.processed, s.failed] }") == [5, 5, 5]
@@ -90,7 +90,7 @@ async def test_retries_are_read_retried_killed_and_deleted(
     assert names(ruby, RETRY) == ["stays"]
     assert names(ruby, DEAD) == ["to the dead"]
     start_worker("b")
-    await wait_until(lambda: names(ruby, RETRY) == ["again", "stays", "to the queue"], 20)
+    await wait_until(lambda: names(ruby, RETRY) == ["again", "stays", "to the queue"], 40)
     counts = ruby(f"{RETRY}.to_h {{ |job| [job.args.last, job['retry_count']] }}")
     assert counts == {"stays": 0, "again": 0, "to the queue": 1}, "retry does not use up a try, add_to_queue does"
     assert (await traces("tried:python"))["again"] == 2
@@ -103,7 +103,7 @@ async def test_dead_jobs_are_read_retried_and_deleted(
         await client.enqueue("DiesAtOnce", [name], retry=0)
     await redis.lpush("queue:default", "not JSON")
     start_worker("a")
-    await wait_until(lambda: ruby(f"{DEAD}.size") == 4, 20)
+    await wait_until(lambda: ruby(f"{DEAD}.size") == 4, 40)
     named = f"{DEAD}.select {{ |job| job.item.any? }}"
     assert names(ruby, named) == ["again", "away", "stays"]
     assert ruby(f"{DEAD}.reject {{ |job| job.item.any? }}.map {{ |job| [job.args, job.value] }}") == [
@@ -118,7 +118,25 @@ async def test_dead_jobs_are_read_retried_and_deleted(
         score = ruby(f"{named}.find {{ |job| job.args == ['again'] }}&.score")
         return score is not None and score > before
 
-    await wait_until(died_again, 20)
+    await wait_until(died_again, 40)
     assert names(ruby, named) == ["again", "stays"]
     ruby(f"{DEAD}.clear")
     assert ruby("Sidekiq::Stats.new.dead_size") == 0
+
+
+async def test_whole_sets_are_killed_and_retried(
+    ruby: Console, client: Client, start_worker: StartWorker, traces: Traces
+) -> None:
+    names_of_all = [f"number {number}" for number in range(60)]  # more than a page of Sidekiq's API
+    await client.enqueue_many("FailsOn", [["python", name] for name in names_of_all], retry=1)
+    worker = start_worker("a")
+    await wait_until(lambda: ruby(f"{RETRY}.size") == 60, 40)
+    worker.process.terminate()
+    assert await worker.exit_code(40) == 0
+    ruby(f"{RETRY}.kill_all")
+    assert ruby(f"[{RETRY}.size, {DEAD}.size]") == [0, 60]
+    ruby(f"{DEAD}.retry_all")
+    assert ruby(f"[{DEAD}.size, Sidekiq::Queue.new.size]") == [0, 60]
+    start_worker("b")
+    await wait_until(lambda: ruby(f"{RETRY}.size + {DEAD}.size") == 60, 40)
+    assert await traces("tried:python") == dict.fromkeys(names_of_all, 2)

@@ -35,7 +35,7 @@ async def test_both_sides_meet_behind_a_prefix(
     assert (await until_shown(ruby, worker))["busy"] == 1
     ruby("Sidekiq::ProcessSet.new.first.stop!")
     await traces.open_gate("held")
-    assert await worker.exit_code(30) == 0
+    assert await worker.exit_code(40) == 0
     assert ruby("Sidekiq::ProcessSet.new.size") == 0
 
     await client.enqueue("Count", ["python", 1])

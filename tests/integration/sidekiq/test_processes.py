@@ -34,7 +34,8 @@ async def test_idle_worker_is_a_process_and_leaves_no_trace_when_it_ends(
     assert ruby("Sidekiq::ProcessSet.new.total_concurrency") == 7
     assert 0 < await redis.ttl(process["identity"]) <= 60
     ruby("Sidekiq::ProcessSet.new.first.stop!")
-    assert await worker.exit_code() == 0
+    assert await worker.exit_code(40) == 0
+    assert await redis.exists("processes") == 0, "before Sidekiq's own clean-up"
     assert ruby(PROCESSES) == []
     assert [key async for key in redis.scan_iter(f"{socket.gethostname()}:*")] == []
 
@@ -49,7 +50,7 @@ async def test_what_runs_is_seen_with_its_start(
     after = time.time()
     works = """Sidekiq::Workers.new.map { |process, thread, work|
       {"process" => process, "thread" => thread, **work} }"""
-    await wait_until(lambda: len(ruby(works)) == 2, 20)
+    await wait_until(lambda: len(ruby(works)) == 2, 40)
     shown = ruby(works)
     assert [work["payload"]["args"] for work in shown] in ([["one"], ["two"]], [["two"], ["one"]])
     assert {work["payload"]["jid"] for work in shown} == set(jids)
@@ -66,11 +67,28 @@ async def test_what_runs_is_seen_with_its_start(
     assert 0 < await redis.ttl(f"{shown[0]['process']}:workers") <= 60
     await traces.open_gate("one")
     await traces.open_gate("two")
-    await wait_until(lambda: ruby("[Sidekiq::Workers.new.to_a.size, Sidekiq::Workers.new.size]") == [0, 0], 20)
+    await wait_until(lambda: ruby("[Sidekiq::Workers.new.to_a.size, Sidekiq::Workers.new.size]") == [0, 0], 40)
     assert ruby("Sidekiq::Stats.new.then { |s| [s.processed, s.failed, s.workers_size] }") == [2, 0, 0]
 
 
-async def test_killed_worker_is_taken_out_by_a_living_one(start_worker: StartWorker, redis: Redis) -> None:
+async def test_killed_worker_is_hidden_when_its_jobs_are_rescued(
+    ruby: Console, start_worker: StartWorker, client: Client, traces: Traces
+) -> None:
+    killed = start_worker("a")
+    await client.enqueue("Gated", ["held"])
+    works = "Sidekiq::Workers.new.map { |process, _, work| [process.split(':')[1].to_i, work['payload']['args'][0]] }"
+    await wait_until(lambda: ruby(works) == [[killed.process.pid, "held"]], 40)
+    killed.process.kill()
+    living = start_worker("b")
+    await wait_until(lambda: ruby(works) == [[living.process.pid, "held"]], 40)
+    assert [process["pid"] for process in ruby(PROCESSES)] == [living.process.pid]
+    await traces.open_gate("held")
+    await traces.until("done:python", "held")
+
+
+async def test_process_without_a_record_is_taken_out_by_a_living_worker(
+    start_worker: StartWorker, redis: Redis
+) -> None:
     dead = f"gone:{os.getpid()}:abcdef012345"
     await redis.sadd("processes", dead)
     start_worker("a")
@@ -79,7 +97,7 @@ async def test_killed_worker_is_taken_out_by_a_living_one(start_worker: StartWor
         names = await redis.smembers("processes")
         return len(names) == 1 and dead.encode() not in names
 
-    await wait_until(gone, 20)
+    await wait_until(gone, 40)
 
 
 async def test_foreign_keys_of_the_same_names_do_no_harm(
@@ -90,7 +108,7 @@ async def test_foreign_keys_of_the_same_names_do_no_harm(
     await client.enqueue("Count", ["python", 1])
     await traces.until("counted:python", "python:1")
     worker.process.terminate()
-    assert await worker.exit_code() == 0
+    assert await worker.exit_code(40) == 0
     assert await redis.get("processes") == b"somebody else's"
     assert "the key processes cannot be used" in worker.log
     assert "Redis refuses commands" not in worker.log

@@ -79,7 +79,7 @@ async def test_everything_recorded_is_run_or_kept_with_all_its_fields(
     async def both() -> bool:
         return (await jobs_in(redis, "retry")).keys() >= {failed["jid"], foreign["jid"]}
 
-    await wait_until(both, 20, "the failed job and the one of a class that nobody has, in the retry set")
+    await wait_until(both, 40, "the failed job and the one of a class that nobody has, in the retry set")
     kept = await jobs_in(redis, "retry")
     kind = float if name == "seven" else int
     for job in (failed, foreign):
@@ -104,7 +104,7 @@ async def test_iterating_job_goes_on_where_sidekiq_stopped(
     async def gone() -> bool:
         return not await redis.exists(going, cancelled)
 
-    await wait_until(gone, 20, "the state of both jobs")
+    await wait_until(gone, 40, "the state of both jobs")
     first = int(recorded[going]["c"])
     assert await traces(f"items {name}:python") == {str(number): 1 for number in range(first, 8)}
     assert await traces(f"items {name} cancelled:python") == {}

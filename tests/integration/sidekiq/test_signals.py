@@ -19,15 +19,15 @@ async def test_quiet_and_then_stop_are_obeyed(
     worker = start_worker("a", "-c", "2")
     await client.enqueue("Gated", ["held"])
     await traces.until("started:python", "held")
-    await wait_until(lambda: ruby("Sidekiq::ProcessSet.new.first&.[]('busy')") == 1, 20)
+    await wait_until(lambda: ruby("Sidekiq::ProcessSet.new.first&.[]('busy')") == 1, 40)
     ruby("Sidekiq::ProcessSet.new.each(&:quiet!)")
-    await wait_until(lambda: ruby("Sidekiq::ProcessSet.new.first.stopping?"), 20)
+    await wait_until(lambda: ruby("Sidekiq::ProcessSet.new.first.stopping?"), 40)
     assert "SIGTSTP" in worker.log
     await client.enqueue("Count", ["python", 1])
     assert ruby("Sidekiq::Queue.new.size") == 1, "a quiet worker takes nothing"
     ruby("Sidekiq::ProcessSet.new.each(&:stop!)")
     await traces.open_gate("held")
-    assert await worker.exit_code(30) == 0
+    assert await worker.exit_code(40) == 0
     assert await traces("done:python") == {"held": 1}
     assert ruby("[Sidekiq::ProcessSet.new.size, Sidekiq::Queue.new.size]") == [0, 1]
 
@@ -37,11 +37,11 @@ async def test_quiet_by_the_operator_is_seen_and_its_end_too(
 ) -> None:
     start_worker("a")
     stopping = "Sidekiq::ProcessSet.new.first&.stopping?"
-    await wait_until(lambda: ruby(stopping) is False, 20)
+    await wait_until(lambda: ruby(stopping) is False, 40)
     await redis.set("jw:quiet:a", "operator: Rollout")
-    await wait_until(lambda: ruby(stopping) is True, 20)
+    await wait_until(lambda: ruby(stopping) is True, 40)
     await redis.delete("jw:quiet:a")
-    await wait_until(lambda: ruby(stopping) is False, 20)
+    await wait_until(lambda: ruby(stopping) is False, 40)
 
 
 async def test_other_signals_from_redis_are_not_obeyed(start_worker: StartWorker, ruby: Console, redis: Redis) -> None:
@@ -49,6 +49,6 @@ async def test_other_signals_from_redis_are_not_obeyed(start_worker: StartWorker
     identity = (await until_shown(ruby, worker))["identity"]
     await redis.lpush(f"{identity}-signals", "KILL", "nonsense", "TTIN")
     await redis.set("jw:quiet:a", "whatever is shown at once")
-    await wait_until(lambda: "task is at" in worker.log, 20)
+    await wait_until(lambda: "task is at" in worker.log, 40)
     assert worker.log.count("unknown signal from Sidekiq's API") == 2
     assert worker.process.poll() is None

@@ -20,16 +20,16 @@ async def test_busy_page_shows_the_worker_with_its_job_and_its_buttons_stop_it(
     jid = await client.enqueue("Gated", ["<held>"], queue="mails")
     await traces.until("started:python", "<held>")
     identity = (await until_shown(ruby, worker))["identity"]
-    await wait_until(lambda: jid in ruby("page('/busy')"), 20)
+    await wait_until(lambda: jid in ruby("page('/busy')"), 40)
     page = ruby("page('/busy')")
     for text in (identity, "shop/mailers", "mails", "&lt;held&gt;", "Gated"):
         assert text in page, text
     assert "<held>" not in page
     ruby(f"submit('/busy', '/busy', identity: '{identity}', quiet: 1)")
-    await wait_until(lambda: '<span class="label label-danger">quiet</span>' in ruby("page('/busy')"), 20)
+    await wait_until(lambda: '<span class="label label-danger">quiet</span>' in ruby("page('/busy')"), 40)
     ruby(f"submit('/busy', '/busy', identity: '{identity}', stop: 1)")
     await traces.open_gate("<held>")
-    assert await worker.exit_code(30) == 0
+    assert await worker.exit_code(40) == 0
     assert identity not in ruby("page('/busy')")
 
 
@@ -45,7 +45,7 @@ async def test_dashboard_and_queue_pages_show_our_jobs(
         "processed": 1, "failed": 0, "busy": 0, "processes": 1, "enqueued": 30, "scheduled": 0,
         "retries": 0, "dead": 0, "default_latency": 0,
     }  # fmt: skip
-    await wait_until(lambda: ruby(stats) == expected, 20, f"{stats} of one idle worker")
+    await wait_until(lambda: ruby(stats) == expected, 40, f"{stats} of one idle worker")
     assert ruby("JSON.parse(page('/stats/queues'))") == {"mails": 30, "default": 0}
     assert "Dashboard" in ruby("page('/')")
     assert "mails" in ruby("page('/queues')")
@@ -67,9 +67,9 @@ async def test_pages_of_retries_schedule_and_dead_show_our_jobs_and_act_on_them(
     await client.enqueue("DiesAtOnce", ["buried"], retry=0)
     await client.schedule(3600, "Count", ["python", "later"])
     worker = start_worker("a")
-    await wait_until(lambda: ruby("[Sidekiq::RetrySet.new.size, Sidekiq::DeadSet.new.size]") == [1, 1], 20)
+    await wait_until(lambda: ruby("[Sidekiq::RetrySet.new.size, Sidekiq::DeadSet.new.size]") == [1, 1], 40)
     worker.process.terminate()
-    assert await worker.exit_code() == 0
+    assert await worker.exit_code(40) == 0
 
     retries = ruby("page('/retries')")
     assert "failed" in retries
@@ -103,7 +103,7 @@ async def test_payloads_that_ruby_cannot_show_do_not_break_the_busy_page(
     await redis.sadd("queues", "default")
     start_worker("a")
     await traces.until("started:python", "deep", "large")
-    await wait_until(lambda: ruby("Sidekiq::Workers.new.to_a.size") == 2, 20)
+    await wait_until(lambda: ruby("Sidekiq::Workers.new.to_a.size") == 2, 40)
     page = ruby("page('/busy')")
     assert "bytes, not shown)" in page
     assert len(page) < 100_000

@@ -296,7 +296,10 @@ def test_queue_that_only_a_real_sidekiq_takes_is_taken(jobworker: Jobworker, dat
     register(database, "w1", queues="mails,1")
     for identity, pid, taken in (("h:7:aa", 7, ["mails"]), ("h:8:bb", 8, ["ruby"])):
         database.sadd("processes", identity)
-        database.hset(identity, "info", orjson.dumps({"hostname": "h", "pid": pid, "queues": taken}))
+        database.hset(identity, "info", orjson.dumps({"hostname": "h", "pid": pid, "queues": taken, "labels": []}))
+    killed = {"hostname": "h", "pid": 9, "queues": ["mails"], "labels": ["jobworker", "abc"]}
+    database.sadd("processes", "h:9:cc")
+    database.hset("h:9:cc", "info", orjson.dumps(killed))
     queues = {queue["name"]: queue for queue in described(jobworker("queues", "--json"))["queues"]}
     assert [(name, queue["workers"], queue["sidekiq"]) for name, queue in queues.items()] == [
         ("mails", 1, False),

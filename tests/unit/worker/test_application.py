@@ -188,3 +188,32 @@ def test_password_is_hidden() -> None:
 def test_address_that_is_no_redis_is_refused_without_its_password() -> None:
     with pytest.raises(ConfigurationError, match=r"http://a:\*\*\*@h cannot be used"):
         assert connect("http://a:secret@h") is None
+
+
+def test_payload_carries_the_options_that_differ_from_the_defaults(app: App) -> None:
+    @app.job
+    def plain() -> None: ...
+
+    @app.job(retry_for=dt.timedelta(hours=1), retry_queue="slow", dead=False, backtrace=20, retry_in=lambda *_: 1)
+    def rich() -> None: ...
+
+    assert plain.definition.options.fields == {}
+    assert rich.definition.options.fields == {
+        "retry_for": 3600,
+        "retry_queue": "slow",
+        "dead": False,
+        "backtrace": 20,
+    }
+
+
+def test_poison_limit_is_the_jobs_else_the_apps() -> None:
+    app = App(poison_after=5)
+
+    @app.job
+    def usual() -> None: ...
+
+    @app.job(poison_after=0)
+    def never() -> None: ...
+
+    assert usual.definition.options.fields == {"jw_poison_after": 5}
+    assert never.definition.options.fields == {"jw_poison_after": 0}

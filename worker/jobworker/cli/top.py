@@ -160,7 +160,7 @@ async def _live(redis: Redis, keys: Keys, every: float) -> None:
             try:
                 history.add(time.monotonic(), await overview(redis, keys))
             except AWAY as error:
-                history.problem = f"Redis {what_it_does(error)}: {error}; this is what was seen last"
+                history.problem = f"this is what was seen last: Redis {what_it_does(error)}: {error}"
 
 
 def _screen(history: History) -> RenderableType:

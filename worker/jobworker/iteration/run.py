@@ -290,6 +290,13 @@ async def _pairs_async(enumerator: Any) -> AsyncIterator[tuple[Any, Any]]:
     if isinstance(enumerator, Iterable):
         for pair in enumerator:
             yield pair
-    else:
-        async for pair in enumerator:
+        return
+    pairs = aiter(enumerator)
+    try:
+        async for pair in pairs:
             yield pair
+    finally:
+        # Closing this generator alone would leave the user's open until the garbage collector comes by.
+        close = getattr(pairs, "aclose", None)
+        if close is not None:
+            await close()

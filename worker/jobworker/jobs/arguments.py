@@ -32,7 +32,6 @@ _ANYTHING = "an id, a string, a number, a list or an object with string keys"
 
 # The first kind that fits tells what to pass instead.
 _INSTEAD: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (bool, "bool(value)"),
     (enum.Enum, "value.value"),
     (str, "str(value)"),
     (int, "int(value)"),

@@ -18,6 +18,7 @@ from jobworker.errors import MalformedPayload
 from jobworker.protocol.job_sets import Found
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.limits import QueueLimit, limits
+from jobworker.protocol.processes import LABEL
 from jobworker.protocol.reading import activities, queue_depths
 from jobworker.protocol.records import Activity, Entry, QueueDepth, WorkerId
 
@@ -145,7 +146,8 @@ async def queue_reports(
 async def sidekiq_queues(redis: Redis, keys: Keys, workers: Sequence[WorkerReport]) -> frozenset[str]:
     """The queues that processes of a real Sidekiq take, where some share this Redis.
 
-    ``workers`` are ours, which show themselves among Sidekiq's processes too and are passed over here.
+    ``workers`` are ours, which show themselves among Sidekiq's processes too and are passed over here, killed ones as
+    well, of which Redis shows a record for a minute more.
     """
     ours = {(worker.hostname, worker.pid) for worker in workers}
     members = await cast("Awaitable[set[bytes]]", redis.smembers(keys.processes))
@@ -162,6 +164,8 @@ async def sidekiq_queues(redis: Redis, keys: Keys, workers: Sequence[WorkerRepor
         except orjson.JSONDecodeError:
             continue  # whoever wrote it is no Sidekiq
         if not isinstance(described, dict) or (described.get("hostname"), described.get("pid")) in ours:
+            continue
+        if LABEL in (described.get("labels") or ()):
             continue
         names.update(queue for queue in described.get("queues") or () if isinstance(queue, str))
     return frozenset(names)

@@ -107,6 +107,10 @@ class Keys:
         """STRING epoch with a TTL of a few beats."""
         return f"{self.prefix}jw:alive:{worker}"
 
+    def rescued(self, worker: str) -> str:
+        """STRING epoch with a TTL: this life of the worker was ended by a rescue, its jobs are somebody else's."""
+        return f"{self.prefix}jw:rescued:{worker}"
+
     def fleet(self, name: str) -> str:
         """HASH worker → epoch of all workers of a JobWorker, ``name`` being ``namespace/name``."""
         return f"{self.prefix}jw:fleet:{name}"

@@ -13,11 +13,13 @@ from typing import Any, cast
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from jobworker.errors import ArgumentsNotJSON
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import Payload
 
+LABEL = "jobworker"  # by which ours are told from Ruby's
 RECORD_SECONDS = 60  # Sidekiq's: a process without a record is dead to all its readers
 CLEANUP_SECONDS = 60
 
@@ -127,6 +129,18 @@ async def remove_dead(redis: Redis, keys: Keys) -> int:
     # RACE one of them beats just now: each of its beats adds it again.
     dead = [name for name, alive in zip(names, known, strict=True) if not alive]
     return int(await redis.srem(keys.processes, *dead)) if dead else 0
+
+
+async def hide(redis: Redis, keys: Keys, identity: str) -> None:
+    """Take away what was shown of a process that is dead: its jobs run elsewhere by now. One that lives shows anew."""
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            commands = cast("Any", pipe)
+            commands.srem(keys.processes, identity)
+            commands.unlink(keys.process(identity), *keys.process_work(identity), keys.process_signals(identity))
+            await pipe.execute(raise_on_error=False)
+    except (RedisError, OSError):
+        return  # it ends by itself within a minute, and whoever rescued has more to tell
 
 
 def _shown(work: Work) -> bytes:

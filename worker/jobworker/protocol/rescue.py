@@ -17,6 +17,7 @@ from typing import Any, cast
 from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.deaths import DISCARDED_AT, POISON_AFTER
+from jobworker.protocol.processes import hide
 from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.scripts import RESCUE, FleetScripts
 
@@ -30,6 +31,7 @@ POISON_AFTER_DEATHS = 3
 _STORY = 10  # deaths kept of it
 _MESSAGE = 10_000  # characters; Sidekiq's bound for error_message
 
+_KNOWN_SECONDS = 24 * 3600  # for how long a worker that was stopped and comes back hears that it was rescued
 _ROUNDS = 100  # a bound for a worker that takes faster than it can be rescued, which only a live one could
 
 
@@ -83,9 +85,9 @@ async def rescue(
     moved = poisoned = 0
     for _ in range(_ROUNDS):
         # The epoch is read first: a life that begins after this is noticed by the script.
-        epoch, stopping, pod, host = await cast(
+        epoch, stopping, pod, host, process = await cast(
             "Awaitable[list[bytes | None]]",
-            scripts.redis.hmget(keys.record(worker), ["epoch", "stopping", "pod", "hostname"]),
+            scripts.redis.hmget(keys.record(worker), ["epoch", "stopping", "pod", "hostname", "process"]),
         )
         # Killed at the end of its grace: the worker had been told to stop, and none of its jobs is to blame.
         found = _Found(worker, (pod or host or b"").decode("utf-8", "replace"), death.planned or stopping == b"1")
@@ -95,6 +97,7 @@ async def rescue(
         queues = sorted({entry.queue for entry in entries})
         args: list[Any] = [
             int(death.vouched), epoch or b"", worker, keys.events, int(death.forget), time.time(), keys.due,
+            _KNOWN_SECONDS,
         ]  # fmt: skip
         for entry in sorted(entries, key=lambda entry: -entry.number):
             payload, fate = _after_death(entry, found, poison_after)
@@ -104,10 +107,13 @@ async def rescue(
         script_keys = [
             keys.record(worker), keys.alive(worker), keys.working(worker), keys.checkpoints(worker), keys.workers,
             keys.fleet(fleet), keys.quiet(worker), keys.dead, keys.inflight, keys.deaths,
+            keys.rescued(worker),
             *(name for queue in queues for name in (keys.queue(queue), keys.wake(queue))),
         ]  # fmt: skip
         status, count = await RESCUE(scripts.redis, script_keys, args)
         moved += int(count)
+        if status == b"OK" and process is not None:
+            await hide(scripts.redis, keys, process.decode())
         if status != b"MORE":
             return Rescued(RescueAnswer(status.decode()), moved, poisoned)
     return Rescued(RescueAnswer.ALIVE, moved, poisoned)

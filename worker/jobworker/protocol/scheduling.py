@@ -50,7 +50,7 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """``moved`` entries left the set; ``buried`` tells for each that is no job what is wrong with it."""
+    """``moved`` entries left the set; ``buried`` tells what is wrong with those that went to the dead set."""
 
     moved: int
     buried: tuple[str, ...] = ()
@@ -104,18 +104,30 @@ async def promote(redis: Redis, keys: Keys, due_set: str, members: Sequence[byte
             buried.append(str(error))
         else:
             moves.append(Move(member, job.queue, _enqueued(member, job, now)))
-    return Promoted(await move(redis, keys, due_set, moves, now), tuple(buried))
+    moved, dead = await _move(redis, keys, due_set, moves, now)
+    if dead > len(buried):
+        buried.append(f"the keys of {dead - len(buried)} jobs' queues are no lists: somebody else writes to them")
+    return Promoted(moved, tuple(buried))
 
 
 async def move(redis: Redis, keys: Keys, job_set: str, moves: Sequence[Move], now: float) -> int:
-    """Take entries out of a set and push them, in one step; how many were still there. A thousand at most."""
+    """Take entries out of a set and push them, in one step; how many were still there. A thousand at most.
+
+    Where the key of a queue is no list, its entries go to the dead set: nothing else would keep them.
+    """
+    moved, _ = await _move(redis, keys, job_set, moves, now)
+    return moved
+
+
+async def _move(redis: Redis, keys: Keys, job_set: str, moves: Sequence[Move], now: float) -> tuple[int, int]:
     queues = sorted({made.queue for made in moves if made.queue is not None})
     places = {queue: place for place, queue in enumerate(queues, 1)}
     args: list[Any] = [now, len(queues), *queues]
     for made in moves:
         args += [made.member, 0 if made.queue is None else places[made.queue], made.payload]
     names = [name for queue in queues for name in (keys.queue(queue), keys.wake(queue))]
-    return int(await PROMOTE(redis, [job_set, keys.queues, keys.dead, *names], args))
+    moved, buried = await PROMOTE(redis, [job_set, keys.queues, keys.dead, *names], args)
+    return int(moved), int(buried)
 
 
 def _enqueued(member: bytes, job: Payload, now: float) -> bytes:

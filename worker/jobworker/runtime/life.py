@@ -105,11 +105,14 @@ class Life:
     async def forgotten(self) -> bool:
         """Did Redis lose its data, so that nobody else has the jobs of this life?
 
-        It is another process than at registration (a restart, a failover) and has no record of this worker at all. A
-        rescue removes the record as well, but waits until the living had time to beat.
+        It is another process than at registration (a restart, a failover), has no record of this worker at all, and
+        knows of no rescue. A rescue removes the record as well: of a worker that was stopped while Redis was restarted.
         """
-        exists = await self.redis.exists(self.keys.record(self.worker))
-        return not exists and await self._server_run() != self._server
+        if await self.redis.exists(self.keys.record(self.worker)):
+            return False
+        if await self.redis.get(self.keys.rescued(self.worker)) == self.scripts.epoch.encode():
+            return False
+        return await self._server_run() != self._server
 
     async def _server_run(self) -> str:
         return str((await self.redis.info("server")).get("run_id", ""))
@@ -151,7 +154,7 @@ class Life:
             self.process,
             started_at=self._started_at,
             tag=settings.fleet,
-            labels=["jobworker", *filter(None, [settings.revision])],
+            labels=[processes.LABEL, *filter(None, [settings.revision])],
             concurrency=settings.concurrency,
             weights={queue.name: queue.weight for queue in settings.queues},
             mode="strict" if settings.order is Order.STRICT else "weighted",

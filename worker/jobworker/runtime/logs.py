@@ -34,6 +34,8 @@ def configure(log_format: Format, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for library in ("asyncio", "redis"):  # their debug lines are about themselves, one for each connection
+        logging.getLogger(library).setLevel(max(logging.INFO, logging.getLogger().level))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

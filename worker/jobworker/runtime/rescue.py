@@ -32,11 +32,6 @@ class Watch:
         self._workers = _NOBODY
         self._suspects: set[WorkerId] = set()
 
-    @property
-    def suspicious(self) -> bool:
-        """Was a worker found silent that shall soon be looked at again?"""
-        return bool(self._suspects)
-
     def see(self, workers: frozenset[WorkerId]) -> None:
         """These are registered, and this worker is the one that looks after them."""
         self._workers = workers - {self._life.worker}

@@ -29,15 +29,14 @@ _FOLLOWER_SECONDS = 0.25  # of waiting more for each worker, so that hundreds of
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: between two looks at the most, until a lease ends, until a silent worker is looked at again.
+    """Seconds: between two looks at the most, and until a lease ends.
 
     A producer that nudges nobody, as Sidekiq's, waits ``period`` at the worst. A dead worker is rescued within the 5 s
-    of its heartbeat and ``period`` and ``again``; if it was the one that looks, within ``lease`` and ``again``.
+    of its heartbeat and two periods; if it was the one that looks, within ``lease`` and one period.
     """
 
     period: float = 3.0
     lease: float = 6.0
-    again: float = 2.5
 
 
 _PACE = Pace()
@@ -115,9 +114,8 @@ class Scheduler:
             await lift_pauses(self._redis, self._keys, seen.now)
         if seen.retries or seen.scheduled:
             return 0.0
-        seconds = self._pace.again if self._watch.suspicious else self._pace.period
         events = [at for at in (seen.next_due, seen.pause_ends) if at is not None and at > seen.now]
-        return min([seconds, *(at - seen.now + _TICK for at in events)])
+        return min([self._pace.period, *(at - seen.now + _TICK for at in events)])
 
     async def _rest(self, seconds: float) -> None:
         if self._nudges is None or seconds == 0:

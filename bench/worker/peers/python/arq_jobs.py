@@ -11,6 +11,7 @@ from arq.worker import func
 from effects import async_work
 from producing import PORT, produce_async
 
+LOGGING = {"version": 1, "disable_existing_loggers": False, "loggers": {"arq": {"level": "WARNING"}}}
 SETTINGS = RedisSettings(port=PORT)
 _opened: list[ArqRedis] = []
 

@@ -328,12 +328,14 @@ async def test_job_that_nobody_keeps_is_discarded(shop: Shop, both: Both) -> Non
 
 async def test_iterating_job_goes_on_at_the_item_that_raised(shop: Shop, jobs: Jobs, both: Both) -> None:
     shop.failing = [ValueError("at 2")]
-    shop.walk.enqueue_sync(4)
+    jid = shop.walk.enqueue_sync(4)
     with pytest.raises(ValueError, match="at 2"):
         await both(jobs.run_all, jobs.run_all_sync)
     assert shop.done == [0, 1]
+    assert jobs._places.of(jid).processed == 2
     await both(jobs.advance, jobs.advance_sync, minutes=1)
     assert shop.done == [0, 1, 2, 3]
+    assert jobs._places.of(jid).processed == 0
 
 
 async def test_cancelled_iterating_job_walks_nothing(shop: Shop, jobs: Jobs, both: Both) -> None:
@@ -360,6 +362,14 @@ async def test_time_passes_by_the_clock_alone_and_jobs_run_at_their_time(shop: S
     jobs.clock.advance(minutes=4)
     assert len(shop.done) == 4
     assert await both(jobs.run_all, jobs.run_all_sync) == 1
+
+
+def test_what_fell_due_meanwhile_runs_in_the_order_of_its_times(shop: Shop, jobs: Jobs) -> None:
+    for minutes in (3, 1, 2):
+        shop.mail.schedule_sync(timedelta(minutes=minutes), minutes)
+    jobs.clock.advance(hours=1)
+    assert jobs.run_all_sync() == 3
+    assert [user for _, user, _ in shop.done] == [1, 2, 3]
 
 
 async def test_times_between_two_microseconds_fall_due(shop: Shop, both: Both) -> None:

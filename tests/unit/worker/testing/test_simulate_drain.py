@@ -35,12 +35,14 @@ class AppendsAsync(Appends):
 class Numbers(AppendsAsync):
     """An async enumerator of its own, built by an async function."""
 
+    opened: ClassVar[int] = 0
     closed: ClassVar[int] = 0
 
     async def build_enumerator(self, number: int, *, cursor: int | None) -> AsyncIterator[tuple[int, int]]:
         return self.numbers(number, cursor or 0)
 
     async def numbers(self, number: int, cursor: int) -> AsyncIterator[tuple[int, int]]:
+        Numbers.opened += 1
         try:
             for item in range(cursor + 1, number + 1):
                 await asyncio.sleep(0)
@@ -181,6 +183,8 @@ async def test_what_is_collected_in_memory_is_lost_by_sigkill_behind_a_checkpoin
         match=r"killed after item 1 of 3, its last checkpoint after item 1 of 3 (.|\n)*disturbed:   \[2, 3\]",
     ):
         await simulate(Collects, 3, crash=at_least_once)
+    with pytest.raises(AssertionError, match=r"killed after item 1 of 1, its last (.|\n)*disturbed:   \[\]"):
+        await simulate(Collects, 1, crash=at_least_once)
 
 
 async def test_kill_behind_the_end_completes_the_job_again(simulate: Simulate) -> None:
@@ -246,6 +250,15 @@ async def test_enumerators_are_closed_in_killed_runs_too(simulate: Simulate) -> 
     report = await simulate(Numbers, 3, crash=same, effects=lambda: set(WORLD))
     assert report.crashes == 11
     assert Numbers.closed > report.interruptions + report.crashes
+
+
+async def test_enumerator_is_closed_before_the_job_stops(simulate: Simulate) -> None:
+    class Looks(Numbers):
+        def on_stop(self) -> None:
+            assert Numbers.closed == Numbers.opened
+
+    Numbers.opened = Numbers.closed = 0
+    assert (await simulate(Looks, 3)).items == 3
 
 
 async def test_effects_and_reset_may_be_async() -> None:

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Have a death's handlers called by this worker alone, for so long as it was promised.
 -- KEYS deaths   ARGV score that was read, notice, lease in seconds
 -- Returns 1, or 0 if somebody else was faster.

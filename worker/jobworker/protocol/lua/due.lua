@@ -1,7 +1,9 @@
+#!lua flags=allow-oom
 -- Be the one worker that looks after due jobs, if nobody else is, and look: what is due now, and when is the next?
 -- One worker at a time, so that a cluster of hundreds costs Redis no more than one; who dies is followed when its lease
 -- runs out. RACE a holder that was stopped and comes back beside its successor: two look, and every job still moves
 -- once, since `promote` removes and pushes in one step.
+-- Allowed in a Redis that is full: due jobs and those of the dead must run for it to become emptier.
 -- KEYS lease, retry, schedule, deaths, workers, ends of pauses   ARGV worker, lease in ms, entries at most, bytes at most
 -- Returns LEAD, Redis' time, is a death waiting (1 or 0), workers, due retries, due scheduled jobs, score of the next
 --         retry and of the next scheduled job ('' = none; the past where entries are due), ms when the next pause of a

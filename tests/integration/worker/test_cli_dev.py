@@ -1,0 +1,176 @@
+"""`jobworker dev` and the queues of `jobworker run`: real processes, as a terminal would start and end them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.redis_server import RedisServer
+from tests.waiting import wait_until_sync
+
+pytestmark = pytest.mark.redis
+
+SECONDS = 40  # for what takes two: a bound costs only who waits in vain
+
+APPLICATION = """
+from pathlib import Path
+
+from jobworker import App
+
+app = App()
+
+
+@app.job(queue="mails")
+def welcome(name: str) -> None:
+    with Path("welcomed").open("a") as welcomed:
+        welcomed.write(f"{name} by VERSION\\n")
+
+
+@app.job(queue="reports")
+def report() -> None:
+    Path("reported").touch()
+"""
+
+
+class Program:
+    """One `jobworker …` in a directory of its own, its standard error in a file."""
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+        self.log_file = folder / "log"
+        with self.log_file.open("wb") as log:
+            command = [sys.executable, "-m", "jobworker.cli", *arguments]
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def until(self, words: str) -> None:
+        def said() -> bool:
+            assert self.process.poll() is None or words in self.log, self.log
+            return words in self.log
+
+        wait_until_sync(said, SECONDS, f"{words!r} in {self.log}")
+
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(APPLICATION.replace("VERSION", "1"))
+    return tmp_path
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Starts programs; without a Redis unless one is given."""
+    started: list[Program] = []
+
+    def start_program(*arguments: str, **variables: str) -> Program:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("JOBWORKER_")}
+        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder), **variables}
+        started.append(Program(folder, arguments, environment))
+        return started[-1]
+
+    yield start_program
+    for program in started:
+        if program.process.poll() is None:
+            program.process.terminate()
+        program.process.wait(SECONDS)
+
+
+def scratch_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("jobworker-dev-*"))
+
+
+def test_first_job_runs_by_one_command_and_nothing_is_left(folder: Path, start: Start) -> None:
+    dev = start("dev", "shop:app", "--enqueue", 'welcome ["Ann"]')
+    dev.until("job done")
+    assert (folder / "welcomed").read_text() == "Ann by 1\n"
+    [scratch] = scratch_of(folder)
+    address = next(word for word in dev.log.split() if word.startswith("redis://"))
+    # The code changes: the worker starts anew with it, and what is in Redis stays there.
+    (folder / "shop.py").write_text(APPLICATION.replace("VERSION", "2"))
+    dev.until("shop.py has changed: the worker starts anew")
+    with redis.Redis.from_url(address) as client:
+        assert int(client.get("stat:processed") or 0) == 1
+    again = start("enqueue", "welcome", '["Bob"]', "--app", "shop:app", JOBWORKER_REDIS_URL=address)
+    assert again.process.wait(SECONDS) == 0, again.log
+    wait_until_sync(lambda: "Bob by 2\n" in (folder / "welcomed").read_text(), SECONDS, "Bob's welcome")
+    # Ctrl-C: the worker ends cleanly before Redis does, and the scratch directory goes.
+    dev.process.send_signal(signal.SIGINT)
+    assert dev.process.wait(SECONDS) == 0
+    assert not scratch.exists()
+    with redis.Redis.from_url(address) as client, pytest.raises(redis.ConnectionError):
+        client.ping()
+
+
+def test_worker_that_broke_starts_again_when_its_code_is_mended(
+    folder: Path, start: Start, redis_server: RedisServer
+) -> None:
+    dev = start("dev", "shop:app", "--redis", redis_server.url)
+    dev.until("ready:")
+    assert scratch_of(folder) == []
+    (folder / "shop.py").write_text("syntax error")
+    dev.until("it starts anew when a file changes")
+    (folder / "shop.py").write_text(APPLICATION)
+    wait_until_sync(lambda: dev.log.count("ready:") == 2, SECONDS, dev.log)
+
+
+def test_missing_redis_server_is_told_with_how_to_get_one(folder: Path, start: Start) -> None:
+    old = folder / "bin" / "redis-server"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho Redis server v=6.0.16 sha=0\n")
+    old.chmod(0o755)
+    for path, words in ((str(folder), "no redis-server"), (str(old.parent), f"{old} is of version 6.0")):
+        dev = start("dev", "shop:app", PATH=path, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
+        assert dev.process.wait(SECONDS) == 1
+        assert words in dev.log
+        assert "pip install 'jobworker[dev]'" in dev.log
+    assert scratch_of(folder) == []
+
+
+def test_worker_without_queues_named_takes_those_of_its_jobs(
+    folder: Path, start: Start, redis_server: RedisServer
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    worker = start("run", "shop:app", JOBWORKER_REDIS_URL=redis_server.url)
+    worker.until('queues="mails,1 reports,1"')
+    for name, arguments in (("welcome", '["Ann"]'), ("report", "[]")):
+        done = start("enqueue", name, arguments, "--app", "shop:app", JOBWORKER_REDIS_URL=redis_server.url)
+        assert done.process.wait(SECONDS) == 0
+        assert "Warning" not in done.log
+    wait_until_sync(lambda: (folder / "welcomed").exists() and (folder / "reported").exists(), SECONDS, worker.log)
+
+
+def test_worker_says_which_jobs_its_queues_leave_lying(start: Start, redis_server: RedisServer) -> None:
+    worker = start("run", "shop:app", "-q", "mails,5", JOBWORKER_REDIS_URL=redis_server.url)
+    worker.until("ready:")
+    assert "go to queues that this worker does not take" in worker.log
+    assert "queues=reports jobs=report" in worker.log
+
+
+def test_pause_for_a_time_ends_by_itself_where_a_worker_runs(
+    folder: Path, start: Start, redis_server: RedisServer
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        client.sadd("queues", "mails")
+    variables = {"JOBWORKER_REDIS_URL": redis_server.url}
+    assert start("queues", "pause", "mails", "--for", "3s", **variables).process.wait(SECONDS) == 0
+    done = start("enqueue", "welcome", '["Ann"]', "--app", "shop:app", **variables)
+    assert done.process.wait(SECONDS) == 0
+    assert "the queue mails is paused" in done.log
+    worker = start("run", "shop:app", **variables)
+    wait_until_sync((folder / "welcomed").exists, SECONDS, worker.log)
+    with redis.Redis.from_url(redis_server.url) as client:
+        assert client.exists("paused", "jw:paused-until") == 0
