@@ -16,9 +16,9 @@ from jobworker import App, Client
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.records import WorkerId
+from jobworker.protocol.records import Epoch, Finished, Number, Outcome, WorkerId
 from jobworker.protocol.scheduling import DUE, SCHEDULE
-from jobworker.protocol.scripts import FleetScripts
+from jobworker.protocol.scripts import FleetScripts, WorkerScripts
 from jobworker.runtime.deaths import Deaths
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
@@ -82,6 +82,19 @@ async def test_sleeping_scheduler_wakes_for_a_job_that_is_due_sooner_than_it_kne
         due = time.time() + 0.2
         await SCHEDULE(redis, [KEYS.schedule], [KEYS.due, due, job("x")])
         await wait_until(lambda: depth(redis), 20)  # it would sleep for an hour
+        assert time.time() >= due
+
+
+async def test_sleeping_scheduler_wakes_for_a_retry_that_is_due_soon(redis: Redis, start: Start) -> None:
+    worker = WorkerScripts(redis, KEYS, WorkerId("w"), Epoch("1"), "f")
+    await worker.register(60, {})
+    await FleetScripts(redis, KEYS).enqueue("default", [job("x")])
+    await worker.take(["default"], 1, 1)
+    async with start():
+        await wait_until(lambda: leads(redis, "a"))
+        due = time.time() + 0.2
+        await worker.finish([Finished(Number(1), "default", Outcome.RETRY, due, job("x"), announced=True)])
+        await wait_until(lambda: depth(redis), 20)
         assert time.time() >= due
 
 
