@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from jobworker import ArgumentsNotJSON, ConfigurationError, IteratingJob, context, list_items
-from jobworker.testing import SimulatedDrain, at_least_once, same, simulate_drain, simulate_drain_sync
+from jobworker import App, ArgumentsNotJSON, ConfigurationError, IteratingJob, context, list_items
+from jobworker.testing import SimulatedDrain, at_least_once, capture, same, simulate_drain, simulate_drain_sync
 
 WORLD: list[Any] = []
 
@@ -250,6 +250,23 @@ async def test_enumerators_are_closed_in_killed_runs_too(simulate: Simulate) -> 
     report = await simulate(Numbers, 3, crash=same, effects=lambda: set(WORLD))
     assert report.crashes == 11
     assert Numbers.closed > report.interruptions + report.crashes
+
+
+async def test_jobs_that_the_job_enqueues_are_effects_too(simulate: Simulate) -> None:
+    app = App("redis://127.0.0.1:1/0")
+
+    @app.job
+    def child(number: int) -> None: ...
+
+    class Fans(Appends):
+        def each_iteration(self, item: int, number: int) -> None:  # noqa: ARG002  # the same
+            child.enqueue_sync(item)
+
+    with capture(app) as jobs:
+        given: dict[str, Any] = {"reset": jobs.clear, "effects": lambda: [job.args for job in jobs]}
+        assert (await simulate(Fans, 3, crash=at_least_once, **given)).items == 3
+        with pytest.raises(AssertionError, match=r"killed after item 1 of 3(.|\n)*\[\[1\], \[1\], \[2\], \[3\]\]"):
+            await simulate(Fans, 3, crash=True, **given)
 
 
 async def test_enumerator_is_closed_before_the_job_stops(simulate: Simulate) -> None:
