@@ -16,13 +16,16 @@ OURS, THREADS, BULLMQ, SIDEKIQ = "jobworker", "jobworker-threads", "bullmq", "si
 
 def summary(results: Results) -> Figures:
     """All figures by name, rounded to three digits."""
-    python = best_rate(results.drain, results.contestants, Family.PYTHON)
+    pythons = [one for one in results.contestants if one.family is Family.PYTHON]
+    python = best_rate(results.drain, pythons)
+    reliable = best_rate(results.drain, [one for one in pythons if one.reliable])
     p50, p99 = _start(results, 0.5), _start(results, 0.99)
     ours = results.drain.get(OURS, [])
     figures: dict[str, float | None] = {
         "drain_vs_bullmq": _rate_ratio(results.drain, OURS, BULLMQ),
         "drain_vs_sidekiq": _rate_ratio(results.drain, OURS, SIDEKIQ),
         "drain_vs_best_python": _rate_ratio(results.drain, OURS, python),
+        "drain_vs_best_reliable_python": _rate_ratio(results.drain, OURS, reliable),
         "threads_vs_bullmq": _rate_ratio(results.drain, THREADS, BULLMQ),
         "threads_vs_sidekiq": _rate_ratio(results.drain, THREADS, SIDEKIQ),
         "threads_vs_best_python": _rate_ratio(results.drain, THREADS, python),
@@ -56,18 +59,16 @@ def summary(results: Results) -> Figures:
     }
     return {name: rounded(value) for name, value in figures.items()} | {
         "best_python": python,
+        "best_reliable_python": reliable,
         "missing": ", ".join(sorted(results.missing)) or None,
         "failed_rounds": len(results.failed),
     }
 
 
-def best_rate(drains: ByName[Drained | None], contestants: list[Contestant], family: Family) -> str | None:
-    """The name of a family's fastest by the median of its rounds; None if none of it has a figure."""
-    rates = {
-        one.name: rate
-        for one in contestants
-        if one.family is family and (rate := median(_rates(drains.get(one.name, [])))) is not None
-    }
+def best_rate(drains: ByName[Drained | None], contestants: list[Contestant]) -> str | None:
+    """The name of the fastest by the median of its rounds; None if none has a figure."""
+    found = {one.name: median(_rates(drains.get(one.name, []))) for one in contestants}
+    rates = {name: rate for name, rate in found.items() if rate is not None}
     return max(rates, key=rates.__getitem__, default=None)
 
 
