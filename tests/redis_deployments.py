@@ -22,27 +22,40 @@ class SentinelDeployment:
     """A primary, a replica of it and three Sentinels, two of which must agree that the primary is gone."""
 
     def __init__(self, folder: Path) -> None:
-        self.primary = RedisServer(folder / "first")
-        self.replica = RedisServer(folder / "second")
-        self.sentinels: list[RedisServer] = []
+        self._servers = [RedisServer(folder / "first"), RedisServer(folder / "second")]
+        self._sentinels: list[RedisServer] = []
         self._folder = folder
         self._stack = ExitStack()
 
     @property
     def url(self) -> str:
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self._sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
+    @property
+    def primary(self) -> RedisServer:
+        """Whom the Sentinels take for the primary now."""
+        _, port = command(self._sentinels[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+        return next(server for server in self._servers if server.port == int(port))
+
+    def replicated(self) -> bool:
+        """Has the replica all that the primary has now?"""
+        primary = self.primary
+        (replica,) = (server for server in self._servers if server is not primary)
+        wanted = _offset(primary, "master_repl_offset")
+        return _offset(replica, "slave_repl_offset") >= wanted > 0
+
     def __enter__(self) -> Self:
+        first, second = self._servers
         with self._stack:
-            self._stack.enter_context(self.primary)
-            self.replica.flags = ("--replicaof", "127.0.0.1", str(self.primary.port))
-            self._stack.enter_context(self.replica)
-            wait_until_sync(lambda: b"master_link_status:up" in command(self.replica, "INFO"), 20, "the replica")
+            self._stack.enter_context(first)
+            second.flags = ("--replicaof", "127.0.0.1", str(first.port))
+            self._stack.enter_context(second)
+            wait_until_sync(lambda: b"master_link_status:up" in command(second, "INFO"), 30, "the replica")
             for number in range(3):
-                self.sentinels.append(self._stack.enter_context(self._sentinel(self._folder / f"sentinel{number}")))
-            for sentinel in self.sentinels:
-                wait_until_sync(partial(self._knows_all, sentinel), 30, "the Sentinels' acquaintance")
+                self._sentinels.append(self._stack.enter_context(self._sentinel(self._folder / f"sentinel{number}")))
+            for sentinel in self._sentinels:
+                wait_until_sync(partial(self._knows_all, sentinel), 40, "the Sentinels' acquaintance")
             self._stack = self._stack.pop_all()
         return self
 
@@ -56,8 +69,8 @@ class SentinelDeployment:
         folder.mkdir(parents=True)
         config = folder / "sentinel.conf"
         config.write_text(
-            f"sentinel monitor {SERVICE} 127.0.0.1 {self.primary.port} 2\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self._servers[0].port} 2\n"
+            f"sentinel down-after-milliseconds {SERVICE} 2000\n"
             f"sentinel failover-timeout {SERVICE} 5000\n"
         )
         server.config, server.flags = config, ("--sentinel",)
@@ -67,11 +80,6 @@ class SentinelDeployment:
     def _knows_all(sentinel: RedisServer) -> bool:
         known = command(sentinel, "SENTINEL", "MASTER", SERVICE)
         return bool(known[b"num-slaves"] == b"1" and known[b"num-other-sentinels"] == b"2")
-
-    def replicated(self) -> bool:
-        """Has the replica all that the primary has now?"""
-        wanted = _offset(self.primary, "master_repl_offset")
-        return _offset(self.replica, "slave_repl_offset") >= wanted
 
 
 class RedisCluster:
@@ -148,5 +156,4 @@ def _own_slots(node: RedisServer) -> list[tuple[int, int]]:
 
 def _offset(server: RedisServer, name: str) -> int:
     found = re.search(rf"^{name}:(\d+)", command(server, "INFO", "replication").decode(), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
+    return -1 if found is None else int(found[1])  # it has the other role

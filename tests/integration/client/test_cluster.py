@@ -11,7 +11,7 @@ from jobworker import Client, ConfigurationError, SyncClient
 from tests.integration.client.conftest import StartWorker
 from tests.redis_deployments import RedisCluster
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
 
 PREFIX = "{shop}:"
 

@@ -22,7 +22,7 @@ from tests.redis_deployments import command
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until, wait_until_sync
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.integration.client.conftest import StartWorker
 from tests.redis_deployments import SentinelDeployment
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
 
 
 @pytest.fixture(scope="module")
