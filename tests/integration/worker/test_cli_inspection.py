@@ -243,6 +243,16 @@ def test_text_of_strangers_reaches_the_terminal_without_its_control_sequences(
         assert "\x07" not in shown
 
 
+def test_progress_keeps_every_word_of_a_message(jobworker: Jobworker, database: redis.Redis) -> None:
+    long = "the name is longer than " + "very " * 60 + "long"
+    database.hset(KEYS.progress("p"), mapping={"processed": 5, "failed": 1, "updated_at": round(time.time() * 1000)})
+    database.hset(KEYS.errors("p"), "7", orjson.dumps([long, "[red]\x1b[31m"]))
+    shown = jobworker("progress", "p").stdout
+    assert "p: 5 rows, 1 with errors, " in shown
+    assert long in " ".join(shown.split())
+    assert "[red]\\x1b[31m" in shown
+
+
 # ── workers, stats ───────────────────────────────────────────────────────────
 def register(database: redis.Redis, name: str, queues: str = "mails,2 reports,1", **fields: Any) -> None:
     database.sadd(KEYS.workers, name)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
-from jobworker.cli.screen import text
+from jobworker.cli.screen import ago, console, table, text
 from jobworker.protocol.reading import JobProgress, job_progress
 
 _SHOWN = 50  # rows with errors in the table; --json has all
@@ -45,21 +43,20 @@ def _described(jid: str, progress: JobProgress) -> dict[str, Any]:
 
 def _show(jid: str, progress: JobProgress) -> None:
     """For people: a line, and a table of the rows with errors."""
-    console = Console(soft_wrap=True)
+    screen = console()
     total = "" if progress.total is None else f" of {progress.total}"
     share = f" ({progress.processed / progress.total:.0%})" if progress.total else ""
-    age = "" if progress.updated_at is None else f", {max(0, round(time.time() - progress.updated_at))} s ago"
-    console.print(f"{jid}: {progress.processed}{total} rows{share}, {progress.failed} with errors{age}", markup=False)
+    age = "" if progress.updated_at is None else f", {ago(progress.updated_at)}"
+    click.echo(f"{jid}: {progress.processed}{total} rows{share}, {progress.failed} with errors{age}")
     if not progress.errors:
         return
-    table = Table("Row", "Errors")
+    rows = table("row", "errors")
     for row, messages in list(progress.errors.items())[:_SHOWN]:
-        table.add_row(str(row), text("; ".join(messages)))
-    console.print(table)
+        said = Text("\n").join(text(message) for message in messages)
+        said.no_wrap = False  # nothing of a message is cut
+        rows.add_row(f"{row:,}", said)
+    screen.print(rows)
     if progress.failed > len(progress.errors):
-        console.print(
-            f"{progress.failed - len(progress.errors)} further rows have errors that are counted and not kept",
-            markup=False,
-        )
+        click.echo(f"{progress.failed - len(progress.errors)} further rows have errors that are counted and not kept")
     if len(progress.errors) > _SHOWN:
-        console.print(f"… and {len(progress.errors) - _SHOWN} more rows; --json has all", markup=False)
+        click.echo(f"… and {len(progress.errors) - _SHOWN} more rows; --json has all")
