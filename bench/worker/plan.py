@@ -68,7 +68,7 @@ def plan(
             side_rounds=min(rounds or 1, 1),
             scale=scale or 0.5,
             start_jobs=303,
-            gaps=(0.002, 0.018),
+            gaps=(0.004, 0.024),
             foreign_jobs=53,
             foreign_gaps=(0.02, 0.4),
             single_jobs=3_000,
