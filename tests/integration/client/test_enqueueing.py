@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -108,6 +109,17 @@ async def test_answer_to_a_cancelled_push_is_nobody_elses(redis: Redis, redis_se
             # Would it read the answer of the push before, this one would be answered before it is carried out.
             jid = await client.enqueue("Check", [number])
             assert jid in {job["jid"] for job in await queued(redis)}
+
+
+async def test_redis_behind_a_unix_socket(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "own")
+    socket = tmp_path / "redis.sock"
+    server.flags = ("--unixsocket", str(socket))
+    with server, SyncClient(f"unix://{socket}?db=0") as sync_client:
+        sync_client.enqueue("Mail", [1])
+        async with Client(f"unix://{socket}") as client, Redis(port=server.port) as redis:
+            await client.enqueue("Mail", [2])
+            assert [job["args"] for job in await queued(redis)] == [[1], [2]]
 
 
 async def test_idle_client_does_not_notice_that_redis_was_restarted(redis_server: RedisServer, redis: Redis) -> None:

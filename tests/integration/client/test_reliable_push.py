@@ -15,11 +15,12 @@ from typing import Any
 
 import orjson
 import pytest
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ResponseError
 
 from jobworker import App, Client, ConfigurationError, PushBufferFull, SyncClient
 from tests.cutting_proxy import CuttingProxy
 from tests.redis_deployments import command
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 from tests.waiting import wait_until, wait_until_sync
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
@@ -123,12 +124,32 @@ def test_what_does_not_fit_is_refused_and_says_what_was_accepted(server: RedisSe
 
 
 def test_what_redis_refuses_for_good_is_the_callers_to_hear(server: RedisServer) -> None:
-    command(server, "SET", "queue:default", "of somebody else")
-    with SyncClient(server.url, reliable_push=True) as client, pytest.raises(Exception, match="WRONGTYPE"):
-        client.enqueue("Mail", [1])
+    with SyncClient(server.url, reliable_push=True) as client:
+        command(server, "SET", "queue:default", "of somebody else")
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            client.enqueue("Mail", [1])
+        command(server, "DEL", "queue:default")
+        command(server, "CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(OutOfMemoryError):
+            client.enqueue("Mail", [1])
+        command(server, "CONFIG", "SET", "maxmemory", "0")
+        client.enqueue("Mail", [2])
+    assert queued(server) == [2]
     command(server, "CONFIG", "SET", "requirepass", "secret")
-    with SyncClient(server.url, reliable_push=True) as client, pytest.raises(Exception, match="authenticated"):
+    with SyncClient(server.url, reliable_push=True) as client, pytest.raises(AuthenticationError):
         client.enqueue("Mail", [1])
+
+
+def test_redis_that_is_a_replica_for_a_while_is_waited_for(server: RedisServer) -> None:
+    with SyncClient(server.url, reliable_push=True) as client:
+        client.enqueue("Mail", [1])
+        command(server, "REPLICAOF", "127.0.0.1", free_port())  # of nobody: it keeps what it has, and takes no writes
+        client.enqueue("Mail", [2])
+        client.schedule(3600, "Mail", ["later"])
+        assert queued(server) == [1]
+        command(server, "REPLICAOF", "NO", "ONE")
+        wait_until_sync(lambda: scheduled(server) == ["later"], 20)
+        assert queued(server) == [1, 2]
 
 
 async def test_closing_tells_the_jids_that_never_reached_redis(
