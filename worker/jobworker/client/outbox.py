@@ -32,7 +32,8 @@ from jobworker.protocol.keys import Keys
 log = logging.getLogger("jobworker.push")
 
 CAPACITY = 1_000  # jobs; the default of Sidekiq Pro
-CLOSE_SECONDS = 1.0  # what closing a client, or the end of the process, waits for Redis
+CLOSE_SECONDS = 1.0  # what closing a client waits for Redis: a worker does it within the time that its pod has left
+_EXIT_SECONDS = 3.0  # what the end of the process waits
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two attempts
 _REMIND = 30.0  # seconds after which an outage is told again
 _JIDS_IN_LINE = 40
@@ -117,8 +118,8 @@ class Outbox:
             self._jobs = 0
         for at in range(0, len(left), _JIDS_IN_LINE):
             log.critical(
-                "%d jobs that were accepted are lost, since Redis did not answer before this process closed its "
-                "connections (%s): jids %s",
+                "%d jobs that were accepted are lost (the first perhaps not: its answer may be what is missing), since "
+                "Redis did not answer before this process closed its connections (%s): jids %s",
                 len(left),
                 self._error,
                 " ".join(left[at : at + _JIDS_IN_LINE]),
@@ -229,7 +230,7 @@ _ALL: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
 def _at_exit() -> None:
     for outbox in list(_ALL):
-        outbox.drain()
+        outbox.drain(_EXIT_SECONDS)
 
 
 def _after_fork() -> None:
