@@ -133,6 +133,10 @@ def test_clear_asks_before_it_drops_jobs(jobworker: Jobworker, database: redis.R
         (["jobs", "delete", "x", "--class", "Mail"], 2, "leave the IDs out"),
         (["jobs", "delete", "--all", "--in", "dead", "--unreadable", "--class", "Mail"], 2, "leave those flags out"),
         (["jobs", "show", "nobody"], 1, "no job nobody is scheduled, to be retried, dead or running"),
+        (["enqueue", "x", "{"], 2, "is not JSON"),
+        (["enqueue", "x", "5"], 2, "write '[5]'"),
+        (["enqueue", "x", "--redis", "redis://127.0.0.1:1/0"], 1, "127.0.0.1:1"),
+        (["progress", "nobody"], 1, "no progress is known of nobody"),
         (["top"], 2, "--once prints one frame"),
     ],
 )

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobworker import Client
+from jobworker import App, Client
+from jobworker.cli.loading import load
+from jobworker.cli.run import queues_of
+from jobworker.errors import ConfigurationError
 from tests.integration.worker.conftest import KEYS, StartWorker, Traces
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
@@ -35,17 +39,8 @@ def jobworker(server: RedisServer, *arguments: str) -> subprocess.CompletedProce
     ("arguments", "code", "message"),
     [
         pytest.param(["run", "nowhere:app"], 1, "there is no module nowhere", id="module"),
-        pytest.param(["run", "jobs_for_tests:api"], 1, "it has jobs_for_tests:app", id="attribute"),
-        pytest.param(["run", "jobs_for_tests:traces"], 1, "traces is a Redis, no App", id="no App"),
-        pytest.param(["run", "json:app"], 1, "it has no App at all", id="a module without one"),
         pytest.param(["run", "jobs_for_tests:app", "--redis", "http://x"], 1, "looks like redis://", id="address"),
         pytest.param(["run", "jobs_for_tests:app", "-q", "a,0"], 2, "whole number from 1 to 100", id="weight"),
-        pytest.param(["run", "jobs_for_tests:app", "-q", ""], 2, "no queue is named", id="no queue"),
-        pytest.param(["run", "jobs_for_tests:app", "-q", "mails,x"], 2, "separate queues by spaces", id="comma"),
-        pytest.param(["enqueue", "x", "{"], 2, "is not JSON", id="JSON"),
-        pytest.param(["enqueue", "x", "5"], 2, "write '[5]'", id="no list"),
-        pytest.param(["enqueue", "x", "--redis", "redis://127.0.0.1:1/0"], 1, "127.0.0.1:1", id="no Redis"),
-        pytest.param(["progress", "nobody"], 1, "no progress is known of nobody", id="jid"),
     ],
 )
 def test_mistake_is_told_in_a_line(redis_server: RedisServer, arguments: list[str], code: int, message: str) -> None:
@@ -53,6 +48,33 @@ def test_mistake_is_told_in_a_line(redis_server: RedisServer, arguments: list[st
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("jobs_for_tests:api", "it has jobs_for_tests:app"),
+        ("jobs_for_tests:traces", "traces is a Redis, no App"),
+        ("json:app", "it has no App at all"),
+        (":app", "names no module"),
+        ("xml.nothing:app", "there is no module xml.nothing"),
+    ],
+)
+def test_application_that_is_not_there_is_told_with_those_that_are(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, target: str, message: str
+) -> None:
+    monkeypatch.setenv("JOBWORKER_REDIS_URL", redis_server.url)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    with pytest.raises(ConfigurationError, match=message):
+        load(target)
+
+
+@pytest.mark.parametrize("written", ["", " ", "mails,x", "a,0", "a,101", ",5", "a b a"])
+def test_queues_that_cannot_be_are_wrong_usage(written: str) -> None:
+    with pytest.raises(click.BadParameter) as wrong:
+        queues_of(App(), written)
+    assert wrong.value.exit_code == 2
+    assert "-q/--queues or JOBWORKER_QUEUES" in wrong.value.format_message()
 
 
 def test_check_lists_the_jobs_with_their_parameters(redis_server: RedisServer) -> None:

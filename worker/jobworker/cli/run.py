@@ -92,7 +92,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter a flag
     settings = Settings(
         redis_url=app.redis_url,
         key_prefix=app.key_prefix,
-        queues=_queues(app, queues),
+        queues=queues_of(app, queues),
         order=Order(order),
         concurrency=concurrency,
         shutdown_seconds=shutdown_seconds,
@@ -117,8 +117,12 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter a flag
     sys.exit(code)
 
 
-def _queues(app: App, written: str | None) -> tuple[QueueWeight, ...]:
-    """The queues that the worker shall take; jobs of the application that it would leave lying are said."""
+def queues_of(app: App, written: str | None) -> tuple[QueueWeight, ...]:
+    """The queues that the worker shall take; jobs of the application that it would leave lying are said.
+
+    Raises:
+        click.BadParameter: ``written`` names no queues.
+    """
     named = sorted({job.queue for job in app.jobs})
     if written is None:
         if not named:
