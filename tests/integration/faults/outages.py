@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 SIZE = Size(seed=4, seconds=0, frail=3, sturdy=3, jobs_per_second=40, behind_networks=True)
 
-_WORK = 60  # jobs that end between two faults: the fleet is at work when the next one comes
+_WORK = 30  # jobs that end between two faults: the fleet is at work when the next one comes
 
 
 class Outages:
@@ -35,14 +35,27 @@ class Outages:
         self._tail.look()
         return self._tail.counts.get("done", 0)
 
+    async def refused(self) -> None:
+        """Wait until producers were refused pushes."""
+        self._tail.look()
+        before = self._tail.counts.get("doubt", 0)
+
+        def more() -> bool:
+            self._tail.look()
+            return self._tail.counts.get("doubt", 0) > before + 2
+
+        await wait_until(more, 30, "pushes that are refused")
+
     async def processed(self) -> int:
         """Jobs whose end Redis knows."""
         return int(await self.storm.redis.get("stat:processed") or 0)
 
-    async def seen_by_all(self, error: str) -> None:
-        """Wait until each worker has logged that Redis is away because of ``error``."""
+    async def seen_by_all(self, text: str) -> None:
+        """Wait until each worker has logged it."""
         logs = [self._folder / f"{slot.name}.log" for slot in self.storm.slots]
-        await wait_until(lambda: all(error in log.read_text() for log in logs), 30, f"{error} in all logs")
+        await wait_until(
+            lambda: all(log.exists() and text in log.read_text() for log in logs), 30, f"{text} in all logs"
+        )
 
 
 async def survives(folder: Path, harm: Callable[[Outages], Coroutine[Any, Any, None]]) -> None:
@@ -51,6 +64,7 @@ async def survives(folder: Path, harm: Callable[[Outages], Coroutine[Any, Any, N
         outages = Outages(blown, folder)
 
         async def under_load() -> None:
+            await outages.seen_by_all("ready: ")
             await outages.at_work()
             await harm(outages)
             await outages.at_work()
