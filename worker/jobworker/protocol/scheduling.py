@@ -17,7 +17,7 @@ from jobworker.protocol.scripts import PROMOTE, Script
 
 DUE, SCHEDULE, RELEASE = Script("due"), Script("schedule"), Script("release")
 
-AT_ONCE = 500  # entries of each set in a look: some milliseconds of Redis' time, after which others have their turn
+AT_ONCE = 250  # entries of each set in a look: a few milliseconds of Redis' time, after which others have their turn
 _BYTES_AT_ONCE = 1_000_000
 
 
