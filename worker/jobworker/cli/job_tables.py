@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from rich.table import Table
 from rich.text import Text
 
-from jobworker.cli.screen import ago, arguments, cut, job_name, table, text
+from jobworker.cli.screen import TOO_DEEP, ago, arguments, cut, job_name, table, text
 from jobworker.protocol.inspection import RunningJob
 from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.payload import Payload, seconds_of
@@ -23,7 +24,7 @@ def described_job(found: Found) -> dict[str, Any]:
     return {
         "id": found.id,
         "class": job and job.job_class,
-        "args": job and job.args,
+        "args": _arguments(job),
         "queue": job and job.queue,
         "created_at": seconds_of(extra.get("created_at")),
         "enqueued_at": seconds_of(extra.get("enqueued_at")),
@@ -32,7 +33,7 @@ def described_job(found: Found) -> dict[str, Any]:
         "retried_at": seconds_of(extra.get("retried_at")),
         "error_class": _written(job, "error_class") or None,
         "error_message": _written(job, "error_message") or None,
-        "problem": found.problem or None,
+        "problem": found.problem or (None if job is None or _arguments(job) is not None else TOO_DEEP),
     }
 
 
@@ -89,11 +90,29 @@ def details(found: Found, place: str, moment: float) -> Table:
     rows.add_row(text("retry", "bold"), text(job.retry))
     for name, value in job.extra.items():
         moment_of = seconds_of(value) if name.endswith("_at") else None
-        rows.add_row(text(name, "bold"), text(value if moment_of is None else ago(moment_of)))
+        rows.add_row(text(name, "bold"), text(_shown(value) if moment_of is None else ago(moment_of)))
     for row in rows.columns[1]._cells:  # noqa: SLF001  # nothing is cut where one job is looked at
         if isinstance(row, Text):
             row.no_wrap = False
     return rows
+
+
+def _arguments(job: Payload | None) -> list[Any] | None:
+    """Its arguments; None where they are nested too deep to be written as JSON again."""
+    if job is None:
+        return None
+    try:
+        orjson.dumps(job.args)
+    except orjson.JSONEncodeError:
+        return None
+    return list(job.args)
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return TOO_DEEP
 
 
 def tries(job: Payload | None) -> str:

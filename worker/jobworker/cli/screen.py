@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -13,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jobworker.protocol.job_sets import Found
+
+TOO_DEEP = "nested too deep to be shown"
 
 _PIPED_WIDTH = 240  # columns where no terminal says its own: a line for each row, for grep
 _ARGUMENTS = 60  # characters of arguments in a table
@@ -56,7 +59,7 @@ def duration(seconds: float) -> str:
 
 def ago(moment: float | None, now: float | None = None) -> str:
     """``4m 10s ago`` or ``in 12 s``; a dash where nobody knows."""
-    if moment is None:
+    if moment is None or not math.isfinite(moment):
         return "-"
     seconds = moment - (time.time() if now is None else now)
     return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"
@@ -92,7 +95,7 @@ def arguments(found: Found, length: int | None = _ARGUMENTS) -> Text:
     try:
         written = orjson.dumps(found.job.args).decode()[1:-1]
     except orjson.JSONEncodeError:
-        return text("nested too deep to be shown", "red")
+        return text(TOO_DEEP, "red")
     return text(written if length is None else cut(written, length))
 
 

@@ -6,6 +6,7 @@ Reads only. A number of network crossings that does not grow with the number of 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -95,7 +96,7 @@ class Stats:
 async def worker_reports(redis: Redis, keys: Keys) -> tuple[WorkerReport, ...]:
     """All workers that are registered, dead ones that nobody has rescued yet included."""
     members = await cast("Awaitable[set[bytes]]", redis.smembers(keys.workers))
-    workers = sorted(WorkerId(member.decode()) for member in members)
+    workers = sorted(WorkerId(_name(member)) for member in members)
     if not workers:
         return ()
     async with redis.pipeline(transaction=False) as pipe:
@@ -123,18 +124,18 @@ async def queue_reports(
         )
         known, paused, until = await pipe.execute()
     limited = await limits(redis, keys)
-    ends = {queue.decode(): float(ms) / 1000 for queue, ms in until}
+    ends = {_name(queue): float(ms) / 1000 for queue, ms in until}
     sidekiq = await sidekiq_queues(redis, keys, workers)
     live = [worker for worker in workers if worker.activity.alive]
-    names = {name.decode() for name in known | paused}
+    names = {_name(name) for name in known | paused}
     names |= sidekiq | limited.keys() | {queue for worker in live for queue in worker.queues}
     depths = await queue_depths(redis, keys, sorted(names))
-    held = [job.queue for worker in workers for job in worker.jobs]
+    held = Counter(job.queue for worker in workers for job in worker.jobs)
     return tuple(
         QueueReport(
             depth=depth,
             paused_until=ends.get(depth.name) if depth.paused else None,
-            running=held.count(depth.name),
+            running=held[depth.name],
             workers=sum(depth.name in worker.queues for worker in live),
             sidekiq=depth.name in sidekiq,
             limit=limited.get(depth.name, QueueLimit()),
@@ -155,7 +156,7 @@ async def sidekiq_queues(redis: Redis, keys: Keys, workers: Sequence[WorkerRepor
         return frozenset()
     async with redis.pipeline(transaction=False) as pipe:
         for process in members:
-            _ = pipe.hget(keys.process(process.decode()), "info")
+            _ = pipe.hget(keys.process(_name(process)), "info")
         infos = await pipe.execute()
     names: set[str] = set()
     for info in infos:
@@ -218,6 +219,11 @@ async def clear_queue(redis: Redis, keys: Keys, queue: str) -> int:
         _ = pipe.llen(keys.queue(queue)), pipe.unlink(keys.queue(queue)), pipe.srem(keys.queues, queue)
         answers = await pipe.execute()
     return int(answers[0])
+
+
+def _name(raw: bytes) -> str:
+    """A name that strangers may have written; bytes that are no UTF-8 are shown as such and name nothing."""
+    return raw.decode("utf-8", "replace")
 
 
 def _worker(activity: Activity, record: Mapping[bytes, bytes], working: Mapping[bytes, bytes]) -> WorkerReport:
