@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -57,6 +58,7 @@ class Slot:
         self.network = network
         self.serial = 0
         self.identity = ""
+        self.log_began = 0
         self.busy = asyncio.Lock()
 
     @property
@@ -94,8 +96,21 @@ class Fleet:
         slot.serial += 1
         slot.identity = slot.life if anew else slot.identity
         self._journal.note("began", who=slot.life, identity=slot.identity)
+        log = self._log(slot)
+        slot.log_began = log.stat().st_size if log.exists() else 0
         flags = ["--redis", slot.url, "--worker", slot.identity, "--fleet", FLEET, *slot.flags]
         self._nursery.start(slot.life, role="worker", flags=flags)
+
+    def at_work(self, slot: Slot) -> bool:
+        """Has its present life begun to take jobs?"""
+        if not self._log(slot).exists():
+            return False
+        with self._log(slot).open("rb") as log:
+            log.seek(slot.log_began)
+            return b" ready: " in log.read()
+
+    def _log(self, slot: Slot) -> Path:
+        return self._nursery.folder / f"{slot.name}.log"
 
     async def kill(self, slot: Slot, heir: Heir, why: str) -> None:
         """SIGKILL, and what its heirs make of it."""

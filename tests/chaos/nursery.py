@@ -132,7 +132,7 @@ class Nursery:
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self._process = process
-        self._folder = folder
+        self.folder = folder
         self._ends: dict[str, asyncio.Future[int]] = {}
         self._signals: dict[str, list[asyncio.Future[tuple[float, bool]]]] = {}
         self._listening = asyncio.create_task(self._listen())
@@ -156,7 +156,7 @@ class Nursery:
     def start(self, life: str, **order: Any) -> None:
         """Start a process; `ended` tells when it is over."""
         self._ends[life] = asyncio.get_running_loop().create_future()
-        self._order(life=life, log=str(self._folder / f"{life.rsplit('-', 1)[0]}.log"), **order)
+        self._order(life=life, log=str(self.folder / f"{life.rsplit('-', 1)[0]}.log"), **order)
 
     async def signal(self, life: str, number: signal.Signals) -> tuple[float, bool]:
         """When it was sent (CLOCK_MONOTONIC), and whether there was still somebody to hear it."""
