@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,48 @@ async def test_push_that_arrives_after_it_was_asked_again_does_nothing(server: R
         await client.enqueue("Mail", [3])
         await wait_until(lambda: queued(server)[-1] == 3, 20)
     assert queued(server) == [0, 1, 2, 3]
+
+
+def test_jobs_of_many_threads_are_there_once_and_in_the_order_of_each_while_redis_is_killed_again_and_again(
+    server: RedisServer,
+) -> None:
+    ended = threading.Event()
+    accepted: list[list[int]] = [[] for _ in range(4)]
+
+    def produce(thread: int) -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            try:
+                client.enqueue("Mail", [[thread, number]])
+            except PushBufferFull:
+                ended.wait(0.01)
+            else:
+                accepted[thread].append(number)
+
+    with SyncClient(server.url, reliable_push=200) as client:
+        threads = [threading.Thread(target=produce, args=(thread,)) for thread in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(4):
+            counts = [len(numbers) for numbers in accepted]
+            wait_until_sync(partial(all_grew, accepted, counts), 20, "a push by each thread")
+            server.kill()
+            server.start()
+        ended.set()
+        for thread in threads:
+            thread.join(20)
+        outbox = client._outbox
+        assert outbox is not None
+        wait_until_sync(lambda: not outbox.jobs, 30)
+    there: list[list[int]] = [[] for _ in range(4)]
+    for thread, number in queued(server):
+        there[thread].append(number)
+    assert there == accepted
+
+
+def all_grew(lists: list[list[int]], counts: list[int]) -> bool:
+    return all(len(numbers) > count for numbers, count in zip(lists, counts, strict=True))
 
 
 def test_what_does_not_fit_is_refused_and_says_what_was_accepted(server: RedisServer) -> None:

@@ -55,9 +55,10 @@ def is_outage(error: BaseException) -> bool:
 
 
 class Outbox:
-    """Holds at most ``capacity`` jobs for one Redis. Safe to share between threads.
+    """Holds at most ``capacity`` jobs for one Redis, and the pushes that were under way when it went.
 
-    A child process that was forked begins with an empty one: what waits is its parent's to send.
+    Safe to share between threads. A child process that was forked begins with an empty one: what waits is its
+    parent's to send.
     """
 
     def __init__(self, redis_url: str, key_prefix: str, capacity: int = CAPACITY) -> None:
@@ -139,11 +140,12 @@ class Outbox:
         with self._changed:
             if error is not None:
                 self._failed(error)
-            if self._jobs + len(push.jids) > self.capacity:
+            # Beyond the bound too if it was tried already: it may be in Redis, and a refusal says that it is not.
+            elif self._jobs + len(push.jids) > self.capacity:
                 raise PushBufferFull(
                     f"Redis at {self._address} is away ({self._error}), and {self._jobs} jobs wait for it in this "
                     f"process, of {self.capacity} that reliable_push allows: {len(push.jids)} more were not accepted"
-                ) from error
+                )
             self._waiting.append(push)
             self._jobs += len(push.jids)
             if self._thread is None:
