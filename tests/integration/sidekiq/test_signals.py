@@ -6,6 +6,9 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import Client
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.records import WorkerId
+from jobworker.protocol.scripts import FleetScripts
 from tests.integration.sidekiq.conftest import StartWorker, Traces, until_shown
 from tests.integration.sidekiq.ruby_side import Console
 from tests.waiting import wait_until
@@ -38,9 +41,9 @@ async def test_quiet_by_the_operator_is_seen_and_its_end_too(
     start_worker("a")
     stopping = "Sidekiq::ProcessSet.new.first&.stopping?"
     await wait_until(lambda: ruby(stopping) is False, 40)
-    await redis.set("jw:quiet:a", "operator: Rollout")
+    await FleetScripts(redis, Keys()).quiet(WorkerId("a"), "operator: Rollout")
     await wait_until(lambda: ruby(stopping) is True, 40)
-    await redis.delete("jw:quiet:a")
+    await FleetScripts(redis, Keys()).unquiet(WorkerId("a"))
     await wait_until(lambda: ruby(stopping) is False, 40)
 
 
@@ -48,7 +51,7 @@ async def test_other_signals_from_redis_are_not_obeyed(start_worker: StartWorker
     worker = start_worker("a")
     identity = (await until_shown(ruby, worker))["identity"]
     await redis.lpush(f"{identity}-signals", "KILL", "nonsense", "TTIN")
-    await redis.set("jw:quiet:a", "whatever is shown at once")
+    await FleetScripts(redis, Keys()).quiet(WorkerId("a"), "for what is new is shown at once, and signals are heard")
     await wait_until(lambda: "task is at" in worker.log, 40)
     assert worker.log.count("unknown signal from Sidekiq's API") == 2
     assert worker.process.poll() is None

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.redis
 @pytest.fixture
 async def rig(redis: Redis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
     monkeypatch.setattr(heartbeats, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeats, "IDLE_BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeats, "FULL_SECONDS", 0.0)
     monkeypatch.setattr(heartbeats, "_BLOCKED_SECONDS", 0.4)
     async with Rig.of(redis, App()) as rig:
         beating = Heartbeat(

@@ -144,6 +144,14 @@ class WorkerScripts:
         _refuse(answer)
         return _text(answer[1]), tuple(signal.decode("utf-8", "replace") for signal in answer[2])
 
+    async def prolong(self, ttl_seconds: float) -> bool:
+        """Say in a single command that this life goes on, and nothing more. False if Redis does not know so: `beat`.
+
+        RACE another life of this worker has begun: its heartbeat is prolonged once, by the beat that finds it out.
+        """
+        found = await cast("Awaitable[bytes | None]", self._redis.getex(self._alive, px=_ms(ttl_seconds)))
+        return found is not None and found.decode() == self.epoch
+
     async def deregister(self, process: str | None = None) -> bool:
         """End this life cleanly. False if jobs are still held: the record stays for a rescue.
 

@@ -1,4 +1,4 @@
-"""Tells Redis each second that the worker lives, and hears whether it shall be quiet.
+"""Tells Redis each second or two that the worker lives, and hears whether it shall be quiet.
 
 Beats from a thread with a connection of its own: an async job that blocks the event loop must not make others take
 the worker for dead and run its jobs a second time. Beats at once when a quiet worker becomes empty: the operator
@@ -35,6 +35,8 @@ from jobworker.runtime.state import WorkerState
 log = logging.getLogger("jobworker.heartbeat")
 
 BEAT_SECONDS = 1.0
+IDLE_BEAT_SECONDS = 1.5  # two attempts still fit into the life of `alive`
+FULL_SECONDS = 10.0  # an idle worker has nothing new to tell, and mostly only prolongs its life
 HUNG_SECONDS = 60.0  # an event loop that did not turn for so long never will: the kubelet's liveness probe says so too
 _ANSWER_SECONDS = 1.5  # a second attempt must fit into the life of `alive`
 _AGAIN_SECONDS = 0.2
@@ -77,6 +79,8 @@ class Heartbeat:
         self._now: asyncio.Event | None = None  # of the thread's own loop
         self._thread_loop: asyncio.AbstractEventLoop | None = None
         self._last = float("-inf")
+        self._full_at = float("-inf")
+        self._own: WorkerScripts | None = None
         self._turned = time.monotonic()
         self._blocked = False
         self._hung = False
@@ -127,10 +131,12 @@ class Heartbeat:
             while not self._stop.is_set():
                 pause = BEAT_SECONDS
                 self._watch_loop()
-                self._now.clear()
+                if self._now.is_set():
+                    self._now.clear()
+                    self._full_at = float("-inf")
                 try:
-                    if not self._hung:
-                        await self._beat(redis)
+                    if not self._hung and await self._beat(redis):
+                        pause = IDLE_BEAT_SECONDS
                 except AWAY as error:
                     _call(self._loop, self._link.lost, error)
                     self._view.forget()
@@ -143,21 +149,32 @@ class Heartbeat:
                 except TimeoutError:
                     continue
 
-    async def _beat(self, redis: Redis) -> None:
+    async def _beat(self, redis: Redis) -> bool:
+        """Beat, or prolong the life. True if nothing is going on, so that the next one has a little more time."""
         if self._life.stale:
-            return
+            return False
         current = self._life.scripts
-        scripts = WorkerScripts(redis, self._life.keys, self._life.worker, current.epoch, current.fleet)
-        shown, began = self._view.due(), time.monotonic()
+        scripts = self._scripts_of(current, redis)
+        shown, began, running = self._view.due(), time.monotonic(), self._running()
+        idle = running == 0 and self._state.taking
+        if idle and shown is None and began - self._full_at < FULL_SECONDS:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                alive = await scripts.prolong(ALIVE_SECONDS)
+            if alive:
+                self._last = time.monotonic()
+                _call(self._loop, self._link.back)
+                return True
         fields = self._life.beat_fields()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                reason, signals = await scripts.beat_and_show(ALIVE_SECONDS, self._running(), fields, shown)
+                reason, signals = await scripts.beat_and_show(ALIVE_SECONDS, running, fields, shown)
         except StaleEpoch:
             self._view.forget()
             _call(self._loop, self._life.ended, current)
-            return
+            return False
         self._last = time.monotonic()
+        # Who ran something at the last full beat tells once more that it is over.
+        self._full_at = self._last if idle else float("-inf")
         self._view.told(shown, began)
         _call(self._loop, self._heard, reason)
         for name in signals:
@@ -165,6 +182,13 @@ class Heartbeat:
         if self._last >= self._clean_at:
             self._clean_at = self._last + CLEANUP_SECONDS
             await self._clean(redis)
+        return idle
+
+    def _scripts_of(self, current: WorkerScripts, redis: Redis) -> WorkerScripts:
+        """The same life over the connection of this thread."""
+        if self._own is None or self._own.epoch != current.epoch:
+            self._own = WorkerScripts(redis, self._life.keys, self._life.worker, current.epoch, current.fleet)
+        return self._own
 
     async def _clean(self, redis: Redis) -> None:
         """Take killed processes out of what Sidekiq's readers see; whatever comes of it, this worker lives."""

@@ -14,7 +14,7 @@ if redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'STALE'} end
 local now = redis.call('TIME')
 local beat = now[1] .. '.' .. string.format('%06d', now[2])
 local at = 7 + 2 * tonumber(ARGV[6])
-redis.call('HSET', record, 'beat', beat, 'running', ARGV[5], unpack(ARGV, 7, at - 1))
+redis.call('HSET', record, 'beat', beat, 'ttl_ms', ARGV[2], 'running', ARGV[5], unpack(ARGV, 7, at - 1))
 redis.call('SET', alive, ARGV[1], 'PX', ARGV[2])
 local reason = redis.call('GET', quiet)
 if reason and ARGV[5] == '0' and redis.call('HLEN', working) == 0 then

@@ -6,7 +6,8 @@ local record, alive, working, workers, quiet, fleet = unpack(KEYS)
 if redis.call('HLEN', working) > 0 and redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'HELD'} end
 local now = redis.call('TIME')
 redis.call('DEL', record)
-redis.call('HSET', record, 'epoch', ARGV[1], 'beat', now[1] .. '.' .. string.format('%06d', now[2]), unpack(ARGV, 5))
+redis.call('HSET', record, 'epoch', ARGV[1], 'beat', now[1] .. '.' .. string.format('%06d', now[2]),
+  'ttl_ms', ARGV[2], unpack(ARGV, 5))
 redis.call('SET', alive, ARGV[1], 'PX', ARGV[2])
 redis.call('SADD', workers, ARGV[3])
 redis.call('HSET', fleet, ARGV[3], ARGV[1])
