@@ -108,6 +108,22 @@ def test_limit_is_set_piece_by_piece_and_taken_back(jobworker: Jobworker, databa
     assert database.exists(KEYS.limits) == 0
 
 
+def test_queue_shows_what_is_taken_next_in_pages(jobworker: Jobworker, database: redis.Redis) -> None:
+    enqueue(database, "mails", 5)
+    database.lpush("queue:mails", b"no JSON")
+    listed = described(jobworker("queues", "show", "mails", "--limit", "2", "--page", "2", "--json"))
+    assert [job["args"] for job in listed.pop("jobs")] == [[2], [3]]
+    assert listed == {"queue": "mails", "size": 6, "page": 2, "limit": 2, "more": True}
+    listed = described(jobworker("queues", "show", "mails", "--limit", "4", "--page", "2", "--json"))
+    assert [(job["args"], job["class"]) for job in listed["jobs"]] == [([4], "Mail"), (None, None)]
+    assert not listed["more"]
+    shown = jobworker("queues", "show", "mails")
+    assert "s ago" in shown.stdout
+    assert "unreadable" in shown.stdout
+    assert "1 to 6 of 6 in mails" in shown.stderr
+    assert "none of 6 in mails" in jobworker("queues", "show", "mails", "--page", "9").stderr
+
+
 def test_clear_asks_before_it_drops_jobs(jobworker: Jobworker, database: redis.Redis) -> None:
     enqueue(database, "mails", 2)
     assert "Drop 2 jobs of mails for good?" in jobworker("queues", "clear", "mails", code=2).stderr

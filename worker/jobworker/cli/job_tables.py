@@ -14,6 +14,7 @@ from jobworker.protocol.inspection import RunningJob
 from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.payload import Payload, seconds_of
 
+_BYTES = 1_000  # shown of what is no job
 _WHEN = {JobSet.SCHEDULED: "due", JobSet.RETRY: "next try", JobSet.DEAD: "died"}
 
 
@@ -74,26 +75,36 @@ def running_table(jobs: Sequence[RunningJob]) -> Table:
     return rows
 
 
+def queued_table(jobs: Sequence[Found]) -> Table:
+    """A row for each job that waits in a queue."""
+    rows = table("id", "enqueued", "class", "arguments")
+    for found in jobs:
+        enqueued_at = found.job.enqueued_at if found.job is not None else None
+        rows.add_row(text(found.id), text(ago(enqueued_at)), job_name(found), arguments(found))
+    return rows
+
+
 def details(found: Found, place: str, moment: float) -> Table:
-    """All that is known of one job."""
+    """All that is known of one job, nothing of it cut."""
     rows = Table.grid(padding=(0, 2, 0, 0))
-    rows.add_row(text("id", "bold"), text(found.id))
-    rows.add_row(text("is", "bold"), text(f"{place}, {ago(moment)}"))
-    if found.job is None:
-        rows.add_row(text("problem", "bold"), Text(found.problem, style="red"))
-        rows.add_row(text("bytes", "bold"), Text(ascii(found.raw[:1000])[2:-1]))
-        return rows
+
+    def add(name: str, value: object) -> None:
+        rows.add_row(text(name, "bold"), value if isinstance(value, Text) else text(value, whole=True))
+
+    add("id", found.id)
+    add("is", f"{place}, {ago(moment)}")
     job = found.job
-    rows.add_row(text("class", "bold"), text(job.job_class))
-    rows.add_row(text("queue", "bold"), text(job.queue))
-    rows.add_row(text("arguments", "bold"), arguments(found, None))
-    rows.add_row(text("retry", "bold"), text(job.retry))
+    if job is None:
+        add("problem", found.problem)
+        add("bytes", ascii(found.raw[:_BYTES])[2:-1])
+        return rows
+    add("class", job.job_class)
+    add("queue", job.queue)
+    add("arguments", arguments(found, whole=True))
+    add("retry", job.retry)
     for name, value in job.extra.items():
-        moment_of = seconds_of(value) if name.endswith("_at") else None
-        rows.add_row(text(name, "bold"), text(_shown(value) if moment_of is None else ago(moment_of)))
-    for row in rows.columns[1]._cells:  # noqa: SLF001  # nothing is cut where one job is looked at
-        if isinstance(row, Text):
-            row.no_wrap = False
+        time_of = seconds_of(value) if name.endswith("_at") else None
+        add(name, _shown(value) if time_of is None else ago(time_of))
     return rows
 
 

@@ -52,9 +52,7 @@ def _show(jid: str, progress: JobProgress) -> None:
         return
     rows = table("row", "errors")
     for row, messages in list(progress.errors.items())[:_SHOWN]:
-        said = Text("\n").join(text(message) for message in messages)
-        said.no_wrap = False  # nothing of a message is cut
-        rows.add_row(f"{row:,}", said)
+        rows.add_row(f"{row:,}", Text("\n").join(text(message, whole=True) for message in messages))
     screen.print(rows)
     if progress.failed > len(progress.errors):
         click.echo(f"{progress.failed - len(progress.errors)} further rows have errors that are counted and not kept")

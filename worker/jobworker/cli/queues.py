@@ -8,10 +8,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from jobworker.cli.job_tables import described_job, queued_table
 from jobworker.cli.options import Place, confirm, echo_json, json_option, on_redis
 from jobworker.cli.screen import ago, console, duration, jobs_in_words, seconds_of, table, text
 from jobworker.protocol import pausing
-from jobworker.protocol.inspection import QueueReport, clear_queue, queue_reports
+from jobworker.protocol.inspection import QueueReport, clear_queue, queue_reports, queued
 from jobworker.protocol.limits import QueueLimit, set_limit
 
 
@@ -19,7 +20,7 @@ from jobworker.protocol.limits import QueueLimit, set_limit
 @json_option
 @on_redis
 def queues(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
-    """List the queues, or pause, unpause, limit or clear one."""
+    """List the queues, or show, pause, unpause, limit or clear one."""
     if click.get_current_context().invoked_subcommand is not None:
         return
     found = place.ask(queue_reports)
@@ -29,6 +30,29 @@ def queues(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
         console().print(shown(found))
     else:
         click.echo("no queue ever had a job, and no worker runs", err=True)
+
+
+@queues.command()
+@click.argument("name")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=25, show_default=True, help="Jobs on a page.")
+@json_option
+@on_redis
+def show(name: str, place: Place, page: int, limit: int, as_json: bool) -> None:  # noqa: FBT001  # a flag
+    """List the jobs that wait in the queue NAME, the one that is taken next first."""
+    _known(place, name)
+    begin = (page - 1) * limit
+    found, depth = place.ask(lambda redis, keys: queued(redis, keys, name, begin, limit))
+    more = depth > begin + len(found)
+    if as_json:
+        listed = [{**described_job(job), "queue": name} for job in found]
+        echo_json({"queue": name, "size": depth, "page": page, "limit": limit, "more": more, "jobs": listed})
+        return
+    if found:
+        console().print(queued_table(found))
+    listed_here = f"{begin + 1} to {begin + len(found)}" if found else "none"
+    following = f"; --page {page + 1} shows more" if more and found else ""
+    click.echo(f"{listed_here} of {depth:,} in {name}{following}", err=True)
 
 
 @queues.command()

@@ -36,10 +36,13 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     return shown
 
 
-def text(value: object, style: str = "") -> Text:
-    """``value`` as it is: no markup in it is obeyed, and no control sequence reaches the terminal."""
+def text(value: object, style: str = "", *, whole: bool = False) -> Text:
+    """``value`` as it is: no markup in it is obeyed, and no control sequence reaches the terminal.
+
+    In a row that is too long it is cut, unless it shall stay ``whole``.
+    """
     harmless = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
-    return Text(harmless, style=style, no_wrap=True, overflow="ellipsis")
+    return Text(harmless, style=style, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
 
 
 def duration(seconds: float) -> str:
@@ -88,15 +91,15 @@ def job_name(found: Found) -> Text:
     return text("unreadable", "red") if found.job is None else text(found.job.job_class)
 
 
-def arguments(found: Found, length: int | None = _ARGUMENTS) -> Text:
-    """Its arguments as JSON, cut to a length; what is wrong with it where it cannot be read."""
+def arguments(found: Found, *, whole: bool = False) -> Text:
+    """Its arguments as JSON, cut unless they shall stay ``whole``; where it cannot be read, what is wrong with it."""
     if found.job is None:
-        return text(found.problem, "red")
+        return text(found.problem, "red", whole=whole)
     try:
         written = orjson.dumps(found.job.args).decode()[1:-1]
     except orjson.JSONEncodeError:
         return text(TOO_DEEP, "red")
-    return text(written if length is None else cut(written, length))
+    return text(written if whole else cut(written), whole=whole)
 
 
 def cut(long: str, length: int = _ARGUMENTS) -> str:

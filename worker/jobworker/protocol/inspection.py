@@ -210,6 +210,14 @@ async def overview(redis: Redis, keys: Keys, days: int = 1) -> Overview:
     return Overview(seen, queues, workers)
 
 
+async def queued(redis: Redis, keys: Keys, queue: str, offset: int, count: int) -> tuple[tuple[Found, ...], int]:
+    """``count`` jobs of a queue from ``offset`` on, the one that is taken next first; and how many wait there."""
+    async with redis.pipeline(transaction=True) as pipe:
+        _ = pipe.lrange(keys.queue(queue), -(offset + count), -(offset + 1)), pipe.llen(keys.queue(queue))
+        raw, depth = await pipe.execute()
+    return tuple(Found.read(payload) for payload in reversed(raw)), int(depth)
+
+
 async def clear_queue(redis: Redis, keys: Keys, queue: str) -> int:
     """Drop all jobs that wait in a queue, and the queue from the list of queues. How many were dropped.
 
