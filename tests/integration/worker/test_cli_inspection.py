@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -212,6 +214,17 @@ def test_one_job_is_shown_and_retried_once(jobworker: Jobworker, database: redis
     done = jobworker("jobs", "retry", "a1", "a2", "--json", code=1)
     assert described(done) == {"action": "retry", "done": 1, "missing": ["a1"], "unreadable": []}
     assert database.llen("queue:mails") == 2
+
+
+def test_backtrace_is_unpacked_where_it_is_one(jobworker: Jobworker, database: redis.Redis) -> None:
+    packed = base64.b64encode(zlib.compress(orjson.dumps(["shop.py:7 in welcome", "x.py:1"]))).decode()
+    bomb = base64.b64encode(zlib.compress(b'["' + b"a" * 5_000_000 + b'"]')).decode()
+    put(database, "dead", payload("a", error_backtrace=packed), payload("b", error_backtrace=bomb))
+    assert "shop.py:7 in welcome" in jobworker("jobs", "show", "a").stdout
+    [job] = described(jobworker("jobs", "show", "a", "--json"))["jobs"]
+    assert job["backtrace"] == ["shop.py:7 in welcome", "x.py:1"]
+    [job] = described(jobworker("jobs", "show", "b", "--json"))["jobs"]
+    assert job["backtrace"] is None
 
 
 def test_set_is_searched_where_it_is_named(jobworker: Jobworker, database: redis.Redis) -> None:

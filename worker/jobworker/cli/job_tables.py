@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.payload import Payload, seconds_of
 
 _BYTES = 1_000  # shown of what is no job
+_BACKTRACE_BYTES = 1_000_000
 _WHEN = {JobSet.SCHEDULED: "due", JobSet.RETRY: "next try", JobSet.DEAD: "died"}
 
 
@@ -103,9 +106,23 @@ def details(found: Found, place: str, moment: float) -> Table:
     add("arguments", arguments(found, whole=True))
     add("retry", job.retry)
     for name, value in job.extra.items():
+        if name == "error_backtrace" and (lines := backtrace(found)) is not None:
+            add(name, Text("\n").join(text(line, whole=True) for line in lines))
+            continue
         time_of = seconds_of(value) if name.endswith("_at") else None
         add(name, _shown(value) if time_of is None else ago(time_of))
     return rows
+
+
+def backtrace(found: Found) -> list[str] | None:
+    """The lines that the payload keeps of its last error, packed as Sidekiq does; None without any."""
+    packed = _written(found.job, "error_backtrace")
+    try:
+        # Bounded: a small payload of a stranger could unpack to gigabytes.
+        lines = orjson.loads(zlib.decompressobj().decompress(base64.b64decode(packed), _BACKTRACE_BYTES))
+    except (ValueError, zlib.error):
+        return None
+    return [str(line) for line in lines] if isinstance(lines, list) else None
 
 
 def _arguments(job: Payload | None) -> list[Any] | None:

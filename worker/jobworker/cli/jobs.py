@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from jobworker.cli import job_actions
 from jobworker.cli.job_tables import (
+    backtrace,
     described_entry,
     described_running,
     details,
@@ -22,7 +23,7 @@ from jobworker.cli.screen import ago, console, table
 from jobworker.cli.wanted import Wanted, wanted_options
 from jobworker.protocol import job_sets
 from jobworker.protocol.inspection import RunningJob, worker_reports
-from jobworker.protocol.job_sets import JobSet, SetEntry
+from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.keys import Keys
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -105,8 +106,8 @@ def show(identity: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  #
         raise click.ClickException(job_actions.unknown(identity))
     if as_json:
         listed = [
-            *({**described_running(job), "payload": _bytes(job.found.raw)} for job in running),
-            *({**described_entry(entry), "payload": _bytes(entry.found.raw)} for entry in entries),
+            *({**described_running(job), **_whole(job.found)} for job in running),
+            *({**described_entry(entry), **_whole(entry.found)} for entry in entries),
         ]
         echo_json({"jobs": listed})
         return
@@ -173,5 +174,5 @@ async def _summary(redis: Redis, keys: Keys) -> list[tuple[str, int, float | Non
     return rows
 
 
-def _bytes(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+def _whole(found: Found) -> dict[str, Any]:
+    return {"backtrace": backtrace(found), "payload": found.raw.decode("utf-8", "backslashreplace")}
