@@ -53,7 +53,7 @@ class Fetch:
         self._wakes = [life.keys.wake(queue) for queue in sorted(order())]
         self._todo = Unacknowledged()
         self._prefetch = Prefetch(executor.concurrency)
-        self._number = 1
+        self._number = life.first_number
         self._token: asyncio.Task[Any] | None = None
         self._doubts = 0
         self._look_at = 0.0
@@ -214,7 +214,7 @@ class Fetch:
 
     async def _look_for_unknown(self) -> None:
         """Start what Redis says this worker holds and this worker does not know: taken by a call that was cut off."""
-        held = await self._life.fleet.held(self._life.worker)
+        held = await self._life.held()
         known = self._executor.held.keys() | {entry.number for entry in self._todo.entries()}
         unknown = [entry for entry in held if entry.number not in known]
         if unknown:

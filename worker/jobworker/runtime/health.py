@@ -14,7 +14,7 @@ from jobworker.errors import ConfigurationError
 
 
 @asynccontextmanager
-async def health(port: int, ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def health(port: int, ready: Callable[[], bool], live: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
     """Serve on ``port`` of all addresses; 0 serves nothing.
 
     Raises:
@@ -25,7 +25,9 @@ async def health(port: int, ready: Callable[[], bool]) -> AsyncIterator[None]:
         return
 
     async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        if live():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="the parent of the processes does not turn any more\n")
 
     async def readyz(_: web.Request) -> web.Response:
         if ready():

@@ -59,6 +59,7 @@ class Life:
         self._server = ""
         self.process = processes.identity(settings.hostname, os.getpid())
         self.process_info = self._process_info()
+        self.first_number = 1  # of the jobs that this process takes
         self.scripts = self._new()
         self._next: WorkerScripts | None = None
 
@@ -113,6 +114,10 @@ class Life:
         if await self.redis.get(self.keys.rescued(self.worker)) == self.scripts.epoch.encode():
             return False
         return await self._server_run() != self._server
+
+    async def held(self) -> Sequence[Entry]:
+        """What Redis says this process holds, the oldest first."""
+        return await self.fleet.held(self.worker)
 
     async def _server_run(self) -> str:
         return str((await self.redis.info("server")).get("run_id", ""))

@@ -7,7 +7,6 @@ import faulthandler
 import logging
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Self, cast
 
@@ -16,6 +15,7 @@ from jobworker.client.connection import connect, without_password
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
+from jobworker.runtime.beginning import inspect, until_redis
 from jobworker.runtime.deaths import Deaths
 from jobworker.runtime.executor import Executor
 from jobworker.runtime.fetch import Fetch
@@ -23,7 +23,7 @@ from jobworker.runtime.health import health
 from jobworker.runtime.heartbeat import Heartbeat, listen
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
-from jobworker.runtime.link import AWAY, Link, what_it_does
+from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.order import queue_order
 from jobworker.runtime.rescue import Watch
 from jobworker.runtime.scheduler import Scheduler
@@ -36,8 +36,6 @@ EXIT_CLEAN, EXIT_NO_START, EXIT_JOBS_CUT = 0, 1, 3
 
 _UNWIND_SECONDS = 1.5  # for async jobs to leave their context managers after they were cut
 _SAY_SECONDS = 2.0  # for the last words to Redis; with the above less than the 5 s that a pod has behind its drain
-_SAY_AGAIN_SECONDS = 5.0  # of silence about a Redis that is away at the start, twice as long each time
-_OLDEST_REDIS = (7, 0)
 
 
 class Process:
@@ -51,7 +49,7 @@ class Process:
         self._address = without_password(settings.redis_url)
         self._link = Link(self._address, self._redis)
         self._state = WorkerState()
-        self._life = Life(self._redis, self._keys, settings.identity(), settings, self._state, app.dead_set)
+        self._life = self._new_life()
         self._executor = Executor(
             app.jobs, self._state, lambda job: RedisKeeper(self._life, self._link, job), settings.concurrency
         )
@@ -63,7 +61,18 @@ class Process:
             queue_order(settings.queues, settings.order),
             self._on_drained,
         )
-        self._heartbeat = Heartbeat(
+        self._heartbeat = self._new_heartbeat()
+        self._fetch.on_begun = self._heartbeat.registered
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+
+    def _new_life(self) -> Life:
+        settings = self._settings
+        return Life(self._redis, self._keys, settings.identity(), settings, self._state, self._app.dead_set)
+
+    def _new_heartbeat(self) -> Heartbeat:
+        settings = self._settings
+        return Heartbeat(
             self._life,
             self._link,
             self._state,
@@ -72,9 +81,6 @@ class Process:
             self._executor.doing,
             lambda: list(self._executor.running.values()),
         )
-        self._fetch.on_begun = self._heartbeat.registered
-        self._stop = asyncio.Event()
-        self._stop_now = asyncio.Event()
 
     async def run(self) -> int:
         """Work until a signal ends it; the exit code."""
@@ -94,18 +100,10 @@ class Process:
         if not await self._until_redis(self._life.begin):
             return EXIT_CLEAN if self._stop.is_set() else EXIT_NO_START
         self._heartbeat.registered()
-        deaths = Deaths(self._redis, self._keys, self._app.jobs, self._link)
-        watch = Watch(self._life, self._link)
         # 2. Heartbeat and signals before the first job: a worker that is quiet from its start takes none.
-        tasks = [
-            self._spawn(self._heartbeat.run(), "heartbeat"),
-            self._spawn(listen(self._redis, self._keys, self._life.worker, self._link, self._heartbeat), "listen"),
-            self._spawn(deaths.run(), "deaths"),
-            self._spawn(watch.run(), "rescue"),
-            self._spawn(Scheduler(self._life, self._link, watch, deaths).run(), "scheduler"),
-            # 3. Jobs last.
-            fetching := self._spawn(self._fetch.run(), "fetch"),
-        ]
+        tasks = self._loops()
+        # 3. Jobs last.
+        tasks.append(fetching := self._spawn(self._fetch.run(), "fetch"))
         log.info("ready: %d jobs known", len(self._app.jobs), extra=self._described())
         # A loop that ends by itself is a defect; the process ends with it rather than live half.
         stopping = self._spawn(self._stop.wait(), "stop")
@@ -130,6 +128,18 @@ class Process:
         await end([fetching])
         log.info("stopped", extra={"jobs_cut": self._executor.jobs_cut})
         return EXIT_CLEAN if clean else EXIT_JOBS_CUT
+
+    def _loops(self) -> list[asyncio.Task[Any]]:
+        """What runs beside the jobs."""
+        deaths = Deaths(self._redis, self._keys, self._app.jobs, self._link)
+        watch = Watch(self._life, self._link)
+        return [
+            self._spawn(self._heartbeat.run(), "heartbeat"),
+            self._spawn(listen(self._redis, self._keys, self._life.worker, self._link, self._heartbeat), "listen"),
+            self._spawn(deaths.run(), "deaths"),
+            self._spawn(watch.run(), "rescue"),
+            self._spawn(Scheduler(self._life, self._link, watch, deaths).run(), "scheduler"),
+        ]
 
     async def _drain(self) -> bool:
         """From the signal to the moment when this process holds no job. True if every job ended or went back itself."""
@@ -201,35 +211,11 @@ class Process:
         return True
 
     async def _until_redis(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Until it succeeds or the time for it is over; what is wrong with Redis is said in one line."""
-        began = time.monotonic()
-        say_at, silence = began, _SAY_AGAIN_SECONDS
-        while not self._stop.is_set():
-            try:
-                await attempt()
-            except AWAY as error:
-                now = time.monotonic()
-                left = began + self._settings.connect_seconds - now
-                message = f"Redis at {self._address} {what_it_does(error)}: {error}"
-                if left <= 0:
-                    log.critical("%s; giving up after %.0f s", message, now - began)
-                    return False
-                if now >= say_at:
-                    log.error("%s; trying for %.0f s more", message, max(1.0, left))  # noqa: TRY400  # one line, no traceback: the address tells all
-                    say_at, silence = now + silence, 2 * silence
-                await self._link.pause()
-            else:
-                return True
-        return False
+        """Until it succeeds, a signal comes or the time for it is over."""
+        return await until_redis(attempt, self._link, self._address, self._settings.connect_seconds, self._stop)
 
     async def _inspect(self) -> None:
-        facts = await self._redis.info()
-        version = str(facts.get("redis_version", "0.0"))
-        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_REDIS:
-            log.error("Redis %s is too old, scripts of this version need 7.0", version)
-        policy = facts.get("maxmemory_policy")
-        if policy not in {"noeviction", None} and facts.get("maxmemory"):
-            log.warning("Redis may evict jobs: set maxmemory-policy noeviction", extra={"policy": policy})
+        await inspect(self._redis)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
