@@ -52,11 +52,11 @@ def pushes(life: str, seed: str) -> Callable[[], Push]:
         return f"{life}:{number}"
 
     kinds: dict[Callable[[], Push], int] = {
-        lambda: Push("quick_async", "quick", ((key(),),)): 25,
-        lambda: Push("quick_plain", "quick", ((key(),),)): 20,
+        lambda: Push("quick_async", "quick", ((key(),),)): 15,
+        lambda: Push("quick_plain", "quick", ((key(),),)): 10,
         lambda: Push("quick_async", "quick", tuple((key(),) for _ in range(chance.randrange(2, 12)))): 5,
-        lambda: Push("slow_async", "slow", ((key(), chance.uniform(0.05, 1.2)),)): 12,
-        lambda: Push("slow_plain", "slow", ((key(), chance.uniform(0.05, 1.2)),)): 12,
+        lambda: Push("slow_async", "slow", ((key(), chance.uniform(0.1, 2.0)),)): 25,
+        lambda: Push("slow_plain", "slow", ((key(), chance.uniform(0.1, 2.0)),)): 20,
         lambda: Push("long_async", "long", ((key(), chance.uniform(3, 8)),)): 1,
         lambda: Push("retrying", "quick", ((key(), chance.choice((1, 1, 2))),)): 8,
         lambda: Push("doomed", "quick", ((key(),),), retry=0): 1,
