@@ -21,6 +21,7 @@ from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
+from jobworker.runtime.tracking import Tracking
 
 
 @dataclass
@@ -44,13 +45,15 @@ class Rig:
         life = Life(connection, keys, WorkerId(worker), Settings(), state, app.dead_set)
         await life.begin()
         executor = Executor(app.jobs, state, lambda run: RedisKeeper(life, link, run), concurrency)
-        fetch = Fetch(life, link, state, executor, lambda: ["default"], lambda: None)
+        tracking = Tracking(connection, link)
+        fetch = Fetch(life, link, state, executor, tracking, lambda: ["default"], lambda: None)
         task = asyncio.create_task(asyncio.sleep(0))
         rig = cls(redis, state, life, executor, fetch, task)
+        listening = asyncio.create_task(tracking.run())
         try:
             yield rig
         finally:
-            await end([rig.task, *(run.task for run in executor.running.values() if run.task is not None)])
+            await end([rig.task, listening, *(run.task for run in executor.running.values() if run.task is not None)])
             assert rig.task.done()
 
     def start(self) -> None:
@@ -61,6 +64,12 @@ class Rig:
 
     async def held(self) -> int:
         return len(await self.life.fleet.held(self.life.worker))
+
+    @property
+    def arrivals_armed(self) -> bool:
+        """Is it going to be told of jobs, and not looking at this moment?"""
+        watched = self.fetch._arrivals._watched
+        return watched is not None and watched.armed and not self.state.wake.is_set()
 
     async def holds_nothing(self) -> bool:
         return await self.held() == 0 and self.fetch.load == 0

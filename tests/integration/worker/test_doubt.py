@@ -22,6 +22,7 @@ from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
+from jobworker.runtime.tracking import Tracking
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.redis
@@ -81,10 +82,11 @@ async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[lis
         return RedisKeeper(life, link, run)
 
     executor = Executor(app.jobs, state, keeper, 5)
-    fetch = Fetch(life, link, state, executor, lambda: ["default"], lambda: None)
-    task = asyncio.create_task(fetch.run())
+    tracking = Tracking(redis, link)
+    fetch = Fetch(life, link, state, executor, tracking, lambda: ["default"], lambda: None)
+    task, listening = asyncio.create_task(fetch.run()), asyncio.create_task(tracking.run())
     yield numbers
-    await end([task])
+    await end([task, listening])
     assert task.done()
     assert scripts.lost > 0, "no answer was lost, so nothing was tested"
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
-
-from redis.asyncio import Redis
 
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.records import Entry, Number, Taken
+from jobworker.runtime.arrivals import Arrivals
 from jobworker.runtime.executor import Executor
-from jobworker.runtime.life import Life
+from jobworker.runtime.life import ALIVE_SECONDS, Life
 from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.prefetch import LINGER_SECONDS, STUCK_SECONDS, Prefetch
 from jobworker.runtime.state import WorkerState
+from jobworker.runtime.tracking import Tracking
 from jobworker.runtime.unacknowledged import Unacknowledged
 
 log = logging.getLogger("jobworker.fetch")
 
-POLL_SECONDS = 0.25  # how long a job of a producer that leaves no wake token may wait for an idle worker
+_LATE_SECONDS = 0.8 * ALIVE_SECONDS  # an answer that took so long may tell of a life that is over
 _AT_ONCE = 500  # ends of jobs in one script call
 _ENDED_STATE_SECONDS = 7 * 24 * 3600  # how long the progress of a completed job can be read
 _DOUBTS = 3  # looks after a take that was cut off: Redis may carry it out late
@@ -41,6 +41,7 @@ class Fetch:
         link: Link,
         state: WorkerState,
         executor: Executor,
+        tracking: Tracking,
         order: Callable[[], Sequence[str]],
         on_drained: Callable[[], None],
     ) -> None:
@@ -50,11 +51,10 @@ class Fetch:
         self._executor = executor
         self._order = order
         self._on_drained = on_drained
-        self._wakes = [life.keys.wake(queue) for queue in sorted(order())]
+        self._arrivals = Arrivals(life, tracking, state.wake, order)
         self._todo = Unacknowledged()
         self._prefetch = Prefetch(executor.concurrency)
         self._number = life.first_number
-        self._token: asyncio.Task[Any] | None = None
         self._doubts = 0
         self._look_at = 0.0
         self._forgotten: bool | None = None
@@ -72,8 +72,7 @@ class Fetch:
             while True:
                 await self._turn()
         finally:
-            if self._token is not None:
-                self._token.cancel()
+            self._arrivals.end()
 
     async def _turn(self) -> None:
         try:
@@ -107,10 +106,17 @@ class Fetch:
             await asyncio.sleep(LINGER_SECONDS)
             self._executor.collect(todo)
             asked = self._room()
+        sent = time.monotonic()
         taken = await self._exchange(asked)
         self._link.back()
+        if taken.entries and time.monotonic() - sent > _LATE_SECONDS:
+            # RACE this process was stopped, or the network was: others may have rescued these jobs and run them.
+            self._doubt()
+            return True
         if taken.quiet is not None:
             self._state.hear(taken.quiet)
+        if taken.entries:
+            self._arrivals.came()
         self._start(taken.entries)
         self._tell_drained()
         return bool(todo.ends or todo.back or self._executor.has_ended or (asked and len(taken.entries) == asked))
@@ -185,28 +191,21 @@ class Fetch:
         """Until a job ends, something changes, a token comes, or it is time to look at the queues all the same."""
         wake = self._state.wake
         if not wake.is_set() and not self._executor.has_ended:
-            if self._room() > 0 and not self._executor.ready and self._token is None:
-                self._token = asyncio.create_task(self._next_token(self._life.redis))
-                self._token.add_done_callback(lambda _: wake.set())
+            if self._room() > 0 and not self._executor.ready:
+                self._arrivals.expect()
             try:
                 async with asyncio.timeout(self._patience()):
                     await wake.wait()
             except TimeoutError:
                 pass
         wake.clear()
-        if self._token is not None and self._token.done():
-            token, self._token = self._token, None
-            token.result()
+        self._arrivals.check()
 
     def _patience(self) -> float | None:
         """Seconds after which there is something to look at though nothing happened."""
         if self._executor.ready:
             return STUCK_SECONDS
         return _DOUBT_SECONDS if self._doubts else None
-
-    async def _next_token(self, redis: Redis) -> None:
-        # Its time-out is the slow poll: whether a token came or not, the queues are looked at.
-        await cast("Awaitable[Any]", redis.blpop(self._wakes, timeout=POLL_SECONDS))
 
     def _doubt(self) -> None:
         self._doubts = _DOUBTS

@@ -51,6 +51,7 @@ class Life:
         self.fleet = FleetScripts(redis, keys)
         self.stale = False
         self.registered = False
+        self.workers = 1  # how many share this Redis, as far as is known
         self.keeping = asyncio.Semaphore(_KEEPERS_AT_ONCE)
         self._settings = settings
         self._dead_set = dead_set

@@ -29,6 +29,7 @@ from jobworker.runtime.rescue import Watch
 from jobworker.runtime.scheduler import Scheduler
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
+from jobworker.runtime.tracking import Tracking
 
 log = logging.getLogger("jobworker.worker")
 
@@ -53,11 +54,13 @@ class Process:
         self._executor = Executor(
             app.jobs, self._state, lambda job: RedisKeeper(self._life, self._link, job), settings.concurrency
         )
+        self._tracking = Tracking(self._redis, self._link)
         self._fetch = Fetch(
             self._life,
             self._link,
             self._state,
             self._executor,
+            self._tracking,
             queue_order(settings.queues, settings.order),
             self._on_drained,
         )
@@ -139,6 +142,7 @@ class Process:
             self._spawn(deaths.run(), "deaths"),
             self._spawn(watch.run(), "rescue"),
             self._spawn(Scheduler(self._life, self._link, watch, deaths).run(), "scheduler"),
+            self._spawn(self._tracking.run(), "tracking"),
         ]
 
     async def _drain(self) -> bool:

@@ -1,0 +1,160 @@
+"""Hears from Redis that keys have changed, whoever changed them, and costs nothing while they do not.
+
+Redis remembers for one connection which keys it asked for and tells it once when one of them changes (client-side
+caching, `CLIENT TRACKING`). That is how an idle worker learns of jobs that a Ruby process pushed, without asking for
+them several times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from jobworker.runtime.link import AWAY, Link
+
+log = logging.getLogger("jobworker.redis")
+
+_SILENCE_SECONDS = 15.0  # after which the connection is asked whether it still stands
+_ANSWER_SECONDS = 5.0
+_PUSHED = object()
+
+
+class Tracking:
+    """One connection for all who want to hear. Made in the event loop that it runs in.
+
+    ``works`` is false while there is no connection, and for ever where Redis does not allow it: then callers have to
+    look from time to time.
+    """
+
+    def __init__(self, redis: Redis, link: Link) -> None:
+        self._redis = redis
+        self._link = link
+        self._watches: list[Watched] = []
+        self._asked: deque[Watched | None] = deque()
+        self._connection: Any = None
+        self.works = False
+
+    def watch(self, keys: Sequence[str], found: Callable[[], None], changed: Callable[[], None]) -> Watched:
+        """Keys to hear of, from the first `Watched.arm` on. See there for the two callbacks."""
+        watched = Watched(self, keys, found, changed)
+        self._watches.append(watched)
+        return watched
+
+    def unwatch(self, watched: Watched) -> None:
+        """Tell nothing of it any more."""
+        self._watches.remove(watched)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except exceptions.ResponseError as error:
+                log.warning(
+                    "Redis does not tell of changed keys, so idle workers ask for jobs four times a second: %s", error
+                )
+                await asyncio.Event().wait()  # a permission does not come back by itself
+            except AWAY as error:
+                self._link.lost(error)
+                await self._link.pause()
+            finally:
+                self._close()
+
+    async def _listen(self) -> None:
+        pool = self._redis.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py does not say
+        try:
+            connection._parser.set_invalidation_push_handler(self._on_push)  # noqa: SLF001  # no public way in redis-py 8
+            await connection.send_command("CLIENT", "TRACKING", "ON")
+            await connection.read_response()
+            self._connection = connection
+            self.works = True
+            for watched in list(self._watches):
+                watched.lost()  # what happened without a connection is not known
+            await self._read(connection)
+        finally:
+            # Never to be used for anything else: Redis would go on telling it of keys.
+            await connection.disconnect(nowait=True)
+            await pool.release(connection)
+
+    async def _read(self, connection: Any) -> None:
+        while True:
+            answer = await connection.read_response(
+                timeout=_SILENCE_SECONDS, disconnect_on_error=False, push_request=True
+            )
+            if answer is _PUSHED:
+                continue
+            if answer is None:  # silence
+                if None in self._asked:
+                    raise exceptions.TimeoutError("the connection that hears of changed keys is silent")
+                self._asked.append(None)
+                await connection.send_command("PING")
+                continue
+            watched = self._asked.popleft()
+            if watched is not None:
+                watched.answered(existing=bool(answer))
+
+    async def _on_push(self, message: list[Any]) -> object:
+        keys = message[1]
+        for watched in list(self._watches):
+            watched.told(keys)
+        return _PUSHED
+
+    def _close(self) -> None:
+        self._connection = None
+        self.works = False
+        self._asked.clear()
+
+    def ask(self, watched: Watched) -> None:
+        """Have Redis answer whether keys exist, and remember that it was asked."""
+        if self._connection is not None:
+            self._asked.append(watched)
+            # One small write: into the kernel's buffer, or the connection is broken and its reader says so.
+            self._connection._writer.writelines(self._connection.pack_command("EXISTS", *watched.keys))  # noqa: SLF001
+
+
+class Watched:
+    """Some keys. ``found`` is called if they exist when `arm` asks, ``changed`` once when one of them changes later."""
+
+    def __init__(
+        self, tracking: Tracking, keys: Sequence[str], found: Callable[[], None], changed: Callable[[], None]
+    ) -> None:
+        self.keys = tuple(keys)
+        self._names = frozenset(key.encode() for key in keys)
+        self._tracking = tracking
+        self._found = found
+        self._changed = changed
+        self._armed = False
+
+    @property
+    def armed(self) -> bool:
+        """Is a change going to be told?"""
+        return self._armed
+
+    def arm(self) -> None:
+        """From now on tell the next change, if there is a connection."""
+        if self._tracking.works:
+            self._armed = True
+            self._tracking.ask(self)
+
+    def answered(self, *, existing: bool) -> None:
+        """Redis has seen the question: from here on no change is missed."""
+        if existing:
+            self._found()
+
+    def told(self, keys: list[bytes] | None) -> None:
+        """These keys have changed; None stands for all of them."""
+        if self._armed and (keys is None or not self._names.isdisjoint(keys)):
+            self._armed = False
+            self._changed()
+
+    def lost(self) -> None:
+        """There was no connection for a while."""
+        self._armed = False
+        self._changed()
