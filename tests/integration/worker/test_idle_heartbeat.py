@@ -15,6 +15,7 @@ from jobworker.client.connection import connect
 from jobworker.protocol.cancellation import end
 from jobworker.protocol.reading import activities
 from jobworker.runtime import heartbeat as heartbeats
+from jobworker.runtime import sidekiq
 from jobworker.runtime.heartbeat import Heartbeat
 from jobworker.runtime.life import ALIVE_SECONDS
 from jobworker.runtime.link import Link
@@ -59,6 +60,7 @@ async def beating(redis: Redis, redis_server: RedisServer, monkeypatch: pytest.M
     monkeypatch.setattr(heartbeats, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(heartbeats, "IDLE_BEAT_SECONDS", 0.05)
     monkeypatch.setattr(heartbeats, "FULL_SECONDS", 10_000.0)
+    monkeypatch.setattr(sidekiq, "IDLE_SECONDS", 10_000.0)  # which would be a reason to tell all as well
     async with Rig.of(redis, App()) as rig:
         found = Beating(rig, redis)
         found.heartbeat = Heartbeat(
