@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 
@@ -69,35 +68,6 @@ async def test_what_runs_is_seen_with_its_start(
     await traces.open_gate("two")
     await wait_until(lambda: ruby("[Sidekiq::Workers.new.to_a.size, Sidekiq::Workers.new.size]") == [0, 0], 40)
     assert ruby("Sidekiq::Stats.new.then { |s| [s.processed, s.failed, s.workers_size] }") == [2, 0, 0]
-
-
-async def test_killed_worker_is_hidden_when_its_jobs_are_rescued(
-    ruby: Console, start_worker: StartWorker, client: Client, traces: Traces
-) -> None:
-    killed = start_worker("a")
-    await client.enqueue("Gated", ["held"])
-    works = "Sidekiq::Workers.new.map { |process, _, work| [process.split(':')[1].to_i, work['payload']['args'][0]] }"
-    await wait_until(lambda: ruby(works) == [[killed.process.pid, "held"]], 40)
-    killed.process.kill()
-    living = start_worker("b")
-    await wait_until(lambda: ruby(works) == [[living.process.pid, "held"]], 40)
-    assert [process["pid"] for process in ruby(PROCESSES)] == [living.process.pid]
-    await traces.open_gate("held")
-    await traces.until("done:python", "held")
-
-
-async def test_process_without_a_record_is_taken_out_by_a_living_worker(
-    start_worker: StartWorker, redis: Redis
-) -> None:
-    dead = f"gone:{os.getpid()}:abcdef012345"
-    await redis.sadd("processes", dead)
-    start_worker("a")
-
-    async def gone() -> bool:
-        names = await redis.smembers("processes")
-        return len(names) == 1 and dead.encode() not in names
-
-    await wait_until(gone, 40)
 
 
 async def test_foreign_keys_of_the_same_names_do_no_harm(
