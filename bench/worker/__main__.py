@@ -16,7 +16,7 @@ from bench.worker.contestants import CONTESTANTS
 from bench.worker.environments import ROOT
 from bench.worker.machine import described, replaced
 from bench.worker.plan import Measure, plan
-from bench.worker.report import as_markdown, as_table, sections
+from bench.worker.report import as_markdown, as_table, sections, warning
 from bench.worker.results import Results
 from bench.worker.rig import Rig
 from bench.worker.run import Run
@@ -90,14 +90,22 @@ def main(  # one parameter an option
 def _show(screen: Console, results: Results) -> None:
     for section in sections(results):
         screen.print(as_table(section))
+    if said := _warning(results):
+        screen.print(said, style="yellow", markup=False)
     for name, why in results.missing.items():
         screen.print(f"missing: {name}: {why}", style="red", markup=False)
     for failed in results.failed:
         screen.print(f"failed: {failed}", style="red", markup=False)
 
 
+def _warning(results: Results) -> str | None:
+    others = summary(results)["others_cpu_percent"]
+    return warning(others if isinstance(others, float) else None)
+
+
 def _write(machine: str, results: Results) -> None:
-    tables = [f"Measured on {machine}.", "", *map(as_markdown, sections(results))]
+    said = _warning(results)
+    tables = [f"Measured on {machine}.", "", *([said, ""] if said else []), *map(as_markdown, sections(results))]
     tables += [f"Missing: {name}: {why}" for name, why in results.missing.items()]
     tables += [f"Failed: {failed}" for failed in results.failed]
     figures = [f"{name} {value}" for name, value in summary(results).items()]

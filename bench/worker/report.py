@@ -16,6 +16,7 @@ from bench.worker.summary import bulk_rate
 T = TypeVar("T")
 _NONE = "-"
 _ROUND = 1000  # from here on without decimals
+_SHARED = 10  # percent of the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,16 @@ def sections(results: Results) -> list[Section]:
     if results.idle:
         found.append(_of_idle(results))
     return found
+
+
+def warning(others_percent: float | None) -> str | None:
+    """What a reader must know of a machine that was shared; None if it was not."""
+    if others_percent is None or others_percent < _SHARED:
+        return None
+    return (
+        f"Other programs used {others_percent:.0f} % of the machine meanwhile: rates and latencies are too low and too "
+        "long for everybody. CPU, commands and memory of a job are hardly touched; measure again on a quiet machine."
+    )
 
 
 def as_table(section: Section) -> Table:

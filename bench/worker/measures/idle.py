@@ -37,5 +37,6 @@ def idle(rig: Rig, contestant: Contestant, *, settle: float, seconds: float) -> 
     return Idle(
         commands_per_second=done.commands / passed,
         rss_mib=after.rss_mib,
-        cpu_percent=(after.cpu_seconds - used.cpu_seconds) / passed * 100,
+        # A process that ended meanwhile took its time along.
+        cpu_percent=max(0.0, after.cpu_seconds - used.cpu_seconds) / passed * 100,
     )

@@ -9,7 +9,7 @@ import pytest
 from bench.worker.contestants import CONTESTANTS, named
 from bench.worker.machine import replaced
 from bench.worker.measures.drain import Drained
-from bench.worker.report import as_markdown, figure, sections
+from bench.worker.report import as_markdown, figure, sections, warning
 from bench.worker.results import Results
 
 
@@ -55,6 +55,12 @@ def test_the_table_in_the_documentation_is_replaced_and_the_rest_is_not() -> Non
     assert replaced(written, "new", "<!-- begin -->", "<!-- end -->") == written
     with pytest.raises(ValueError, match="to write between"):
         replaced("no marks", "new", "<!-- begin -->", "<!-- end -->")
+
+
+def test_a_machine_that_others_used_is_told() -> None:
+    assert warning(None) is None
+    assert warning(9.9) is None
+    assert "used 80 % of the machine" in (warning(80.4) or "")
 
 
 def test_contestants_have_names_of_their_own() -> None:
