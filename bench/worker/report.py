@@ -52,7 +52,8 @@ def warning(others_percent: float | None) -> str | None:
         return None
     return (
         f"Other programs used {others_percent:.0f} % of the machine meanwhile: rates and latencies are too low and too "
-        "long for everybody. CPU, commands and memory of a job are hardly touched; measure again on a quiet machine."
+        "long for everybody. CPU of a job suffers much less, commands and memory not at all; measure again on a quiet "
+        "machine."
     )
 
 

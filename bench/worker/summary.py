@@ -93,7 +93,7 @@ def _rate_ratio(drains: ByName[Drained | None], ours: str, theirs: str | None) -
 
 
 def _cpu_ratio(drains: ByName[Drained | None], theirs: str | None) -> float | None:
-    """How many times as much CPU of its worker their job costs; hardly moved by what else runs on the machine."""
+    """How many times as much CPU of its worker their job costs; moved far less than a rate by what else runs here."""
 
     def cpu(name: str | None) -> list[float | None]:
         return [None if one is None else one.cpu_us for one in drains.get(name or "", [])]
