@@ -62,8 +62,8 @@ def pushes(life: str, seed: str) -> Callable[[], Push]:
         lambda: Push("doomed", "quick", ((key(),),), retry=0): 1,
         lambda: Push("dropped", "quick", ((key(),),), retry=False): 1,
         lambda: Push("quick_plain", "quick", ((key(),),), delay=chance.uniform(0.3, 4)): 10,
-        lambda: walk("Walk"): 2,
-        lambda: walk("PlainWalk"): 2,
+        lambda: walk("Walk"): 4,
+        lambda: walk("PlainWalk"): 4,
     }
 
     def walk(job_class: str) -> Push:

@@ -28,6 +28,7 @@ from tests.chaos.records import FOLDER, Journal
 from tests.redis_server import RedisServer
 
 _SCRIPTS = tuple(script for script in vars(scripts).values() if isinstance(script, Script))
+_OF_JOBS = (scripts.TAKE, scripts.FINISH, scripts.CHECKPOINT, scripts.GIVE_BACK)  # whose loss may cost something
 _SLOWNESS = 0.3  # seconds each way while a network is slow
 _REST_SECONDS = 120.0
 _QUICK_QUEUES, _ALL_QUEUES = "quick,4 slow,3 items,2", "quick,2 slow,2 items,2 long,3"
@@ -203,7 +204,8 @@ class Storm:
             case What.CUT:
                 network.cut()
             case What.LOSE:
-                network.lose = self._chance.choice(_SCRIPTS).digest.encode()
+                among = self._chance.choice((_SCRIPTS, _OF_JOBS))
+                network.lose = self._chance.choice(among).digest.encode()
                 await asyncio.sleep(1.0)  # for the record: until then it will mostly have happened
             case What.SLOW:
                 network.delay = _SLOWNESS
@@ -289,6 +291,8 @@ class Storm:
 
     async def _left(self) -> dict[str, int]:
         counts: dict[str, int] = {}
+        registered = {raw.decode() for raw in await cast("Any", self.redis.smembers(KEYS.workers))}
+        counts["dead workers"] = len(registered - {slot.identity for slot in self.slots})
         async for raw in self.redis.scan_iter(count=1000):
             key = raw.decode()
             if key.startswith("queue:"):
@@ -297,7 +301,7 @@ class Storm:
                 counts[key] = await cast("Any", self.redis.hlen(key))
             elif key in {KEYS.schedule, KEYS.retry}:
                 counts[key] = await self.redis.zcard(key)
-        return counts
+        return {key: count for key, count in counts.items() if count}
 
     async def _leave(self) -> None:
         """All workers say goodbye, and Redis keeps nothing of them."""
