@@ -113,10 +113,12 @@ class Tracking:
 
     def ask(self, watched: Watched) -> None:
         """Have Redis answer whether keys exist, and remember that it was asked."""
-        if self._connection is not None:
+        writer = None if self._connection is None else self._connection._writer  # noqa: SLF001  # past a lock and a wait
+        # RACE the connection was cut, and its reader, who says so, has not run yet: it will ask all to look anew.
+        if writer is not None:
             self._asked.append(watched)
             # One small write: into the kernel's buffer, or the connection is broken and its reader says so.
-            self._connection._writer.writelines(self._connection.pack_command("EXISTS", *watched.keys))  # noqa: SLF001
+            writer.writelines(self._connection.pack_command("EXISTS", *watched.keys))
 
 
 class Watched:
