@@ -2,19 +2,22 @@
 
 from jobworker.app import App, Job
 from jobworker.client.asynchronous import Client
+from jobworker.client.middleware import NOT_PUSHED, OutgoingJob
 from jobworker.client.synchronous import SyncClient
 from jobworker.errors import (
     ArgumentsNotJSON,
     ConfigurationError,
+    CursorMismatch,
     JobTimeout,
     JobworkerError,
+    MalformedItem,
     MalformedPayload,
     NotHeld,
     PushBufferFull,
     StaleEpoch,
     UnknownJob,
 )
-from jobworker.iteration.enumerators import csv_rows, list_items
+from jobworker.iteration.enumerators import csv_rows, json_lines, list_items, number_range
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
@@ -24,19 +27,23 @@ from jobworker.protocol.payload import Payload
 __all__ = [
     "DISCARD",
     "KILL",
+    "NOT_PUSHED",
     "App",
     "ArgumentsNotJSON",
     "Client",
     "ConfigurationError",
     "Context",
+    "CursorMismatch",
     "DeadJob",
     "DeadSet",
     "IteratingJob",
     "Job",
     "JobTimeout",
     "JobworkerError",
+    "MalformedItem",
     "MalformedPayload",
     "NotHeld",
+    "OutgoingJob",
     "Payload",
     "PushBufferFull",
     "StaleEpoch",
@@ -44,5 +51,7 @@ __all__ = [
     "UnknownJob",
     "context",
     "csv_rows",
+    "json_lines",
     "list_items",
+    "number_range",
 ]

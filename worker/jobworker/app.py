@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 
+from jobworker.client import middleware as client_middleware
 from jobworker.client.asynchronous import Client
 from jobworker.client.connection import DEFAULT_URL
+from jobworker.client.middleware import ClientMiddleware
 from jobworker.client.outbox import Outbox, outbox_for
 from jobworker.client.synchronous import SyncClient
 from jobworker.errors import ConfigurationError
@@ -35,6 +37,7 @@ A2 = TypeVar("A2")
 Args = TypeVarTuple("Args")
 C = TypeVar("C", bound=type[IteratingJob])
 M = TypeVar("M", bound=Middleware)
+CM = TypeVar("CM", bound=ClientMiddleware)
 H = TypeVar("H", bound=DeathHandler)
 
 
@@ -173,6 +176,7 @@ class App:
         reliable_push: bool | int = False,
     ) -> None:
         self.jobs = Registry()
+        self.around_pushes: list[ClientMiddleware] = []
         self._reliable_push = reliable_push
         self._outbox: Outbox | None = None
         self._time_format: TimeFormat = time_format
@@ -233,7 +237,11 @@ class App:
         if self._reliable_push and self._outbox is None:
             # One for the process: a new event loop, which gets a new client, finds what waits from the last one.
             self._outbox = outbox_for(self.redis_url, self.key_prefix, self._reliable_push)
-        return {"time_format": self._time_format, "reliable_push": self._outbox or False}
+        return {
+            "time_format": self._time_format,
+            "reliable_push": self._outbox or False,
+            "middleware": self.around_pushes,
+        }
 
     async def close(self) -> None:
         """Close the connections of this event loop and of plain code."""
@@ -302,6 +310,18 @@ class App:
             ConfigurationError: it is no generator function.
         """
         self.jobs.middleware.append(checked(surround))
+        return surround
+
+    def client_middleware(self, surround: CM) -> CM:
+        """Push every job inside of a plain generator function that takes the `OutgoingJob` and yields once.
+
+        It may change what is pushed; see `jobworker.client.middleware` for what happens when it raises, or returns
+        without yielding. The first one that was added is the outermost.
+
+        Raises:
+            ConfigurationError: it is no plain generator function.
+        """
+        self.around_pushes.append(client_middleware.checked(surround))
         return surround
 
     def _define(self, target: Any, name: str | None, options: Options) -> Any:

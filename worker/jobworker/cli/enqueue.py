@@ -103,6 +103,7 @@ def push(
     Raises:
         UnknownJob: the application has no job of that name.
         ArgumentsNotJSON: an argument cannot travel, such as an integer of more than 64 bits.
+        click.ClickException: a client middleware of the application stopped the push.
         click.BadParameter: the arguments do not fit the job.
     """
     if app is not None:
@@ -114,6 +115,8 @@ def push(
             jid = job.enqueue_sync(*args) if delay is None else job.schedule_sync(delay, *args)
         finally:
             app.close_sync()
+        if not jid:
+            raise click.ClickException(f"a client middleware of the application stopped {name}: nothing was enqueued")
         return jid, defined.queue
     queue = queue or "default"
     with SyncClient(url, prefix) as client:

@@ -8,14 +8,15 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from redis.asyncio import Redis
 
 from jobworker.client import wire
 from jobworker.client.connection import connect
+from jobworker.client.middleware import ClientMiddleware, Departure, departure
 from jobworker.client.outbox import Outbox, outbox_for
-from jobworker.client.push import Push, Pushes
+from jobworker.client.push import Push, Pushes, chunks, due
 from jobworker.errors import PushBufferFull
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
@@ -28,6 +29,8 @@ class Client:
     ``reliable_push`` (True for 1,000 jobs, or a number) jobs wait in this process instead while Redis is away, and are
     enqueued once and in order when it is back; it needs the address of Redis, not a connection.
     ``time_format`` of payloads is ``seconds``, which all Sidekiqs read, or ``milliseconds``, as from Sidekiq 8 on.
+    ``middleware`` surrounds every push: see `jobworker.client.middleware`. For a job that one stopped, the answer is
+    `NOT_PUSHED` in place of a jid.
     """
 
     def __init__(
@@ -37,10 +40,12 @@ class Client:
         *,
         time_format: TimeFormat = "seconds",
         reliable_push: bool | int | Outbox = False,
+        middleware: Sequence[ClientMiddleware] = (),
     ) -> None:
         self._redis = connect(redis, key_prefix) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
         self._outbox = outbox_for(redis, key_prefix, reliable_push)
+        self._middleware = middleware
         self._pushes = Pushes(self._keys, time_format, guarded=self._outbox is not None)
 
     async def enqueue(
@@ -60,6 +65,8 @@ class Client:
             PushBufferFull: with `reliable_push`, while Redis is away.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
+        if self._middleware:
+            return (await self._depart(departure(self._middleware, kind, [args], time.time())))[0]
         made = self._pushes.one(kind, args, time.time())
         await self._send(made)
         return made.jids[0]
@@ -82,6 +89,14 @@ class Client:
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         jids: list[JobId] = []
+        if self._middleware:
+            try:
+                for chunk in chunks(args_of_each):
+                    jids += await self._depart(departure(self._middleware, kind, chunk, time.time()))
+            except PushBufferFull as error:
+                error.accepted = (*filter(None, jids), *error.accepted)
+                raise
+            return jids
         made = self._pushes.many(kind, args_of_each, time.time)
         if self._outbox is None:
             await wire.send_each_async(self._redis, made, lambda sent: jids.extend(sent.jids))
@@ -114,9 +129,25 @@ class Client:
             ValueError: the time has no zone.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
-        made = self._pushes.later(kind, args, time.time(), when)
+        now = time.time()
+        if self._middleware:
+            return (await self._depart(departure(self._middleware, kind, [args], now, due(now, when))))[0]
+        made = self._pushes.later(kind, args, now, when)
         await self._send(made)
         return made.jids[0]
+
+    async def _depart(self, steps: Departure) -> list[JobId]:
+        try:
+            load = next(steps)
+            while True:
+                try:
+                    await self._send(self._pushes.of(load.jids, load.queue, load.payloads, load.due))
+                except BaseException as error:  # noqa: BLE001  # the middleware hears of it, and lets it out
+                    load = steps.throw(error)
+                else:
+                    load = next(steps)
+        except StopIteration as end:
+            return cast("list[JobId]", end.value)
 
     async def _send(self, push: Push) -> None:
         if self._outbox is None:

@@ -37,11 +37,11 @@ T = TypeVar("T")
 class Kind:
     """What all jobs of one class, queue, retry rule and further ``fields`` have in common.
 
-    ``signature`` names the arguments in messages, ``time_format`` is that of Sidekiq up to 7 or from 8 on. Both methods
-    raise ArgumentsNotJSON for what cannot travel.
+    ``signature`` names the arguments in messages, ``time_format`` is that of Sidekiq up to 7 or from 8 on. `job`,
+    `jobs` and `changed` raise ArgumentsNotJSON for what cannot travel.
     """
 
-    __slots__ = ("_head", "_job_class", "_signature", "_time_format", "queue")
+    __slots__ = ("_common", "_head", "_signature", "_time_format", "job_class", "queue", "retry")
 
     def __init__(
         self,
@@ -52,23 +52,45 @@ class Kind:
         signature: inspect.Signature | None = None,
         time_format: TimeFormat = "seconds",
     ) -> None:
-        self._job_class = job_class
+        self.job_class = job_class
+        self.queue = queue
+        self.retry = retry
         self._signature = signature
         self._time_format: TimeFormat = time_format
-        self.queue = queue
         if not _SET_HERE.isdisjoint(fields):
             raise TypeError(f"{job_class}: {min(_SET_HERE.intersection(fields))} of a payload is set by the client")
         try:
-            common = orjson.dumps({**fields, "class": job_class, "queue": queue, "retry": retry})
+            self._common = orjson.dumps({**fields, "class": job_class, "queue": queue, "retry": retry})
         except orjson.JSONEncodeError as error:
             raise ArgumentsNotJSON(f"{job_class!r}: its options cannot be written as JSON: {error}") from error
-        self._head = common[:-1] + b',"jid":"'
+        self._head = self._common[:-1] + b',"jid":"'
 
-    def job(self, args: Sequence[Any], now: float, *, later: bool = False) -> tuple[JobId, bytes]:
+    def fields(self) -> dict[str, Any]:
+        """The further fields, as JSON carries them; a copy that nobody else has."""
+        found: dict[str, Any] = orjson.loads(self._common)
+        del found["class"], found["queue"], found["retry"]
+        return found
+
+    def changed(self, queue: Any, retry: Any, fields: Mapping[str, Any]) -> Kind:
+        """What they have in common with other options.
+
+        Raises:
+            TypeError: an option is of a type that no worker could read, or is set by the client.
+        """
+        if not isinstance(queue, str) or not queue or not isinstance(retry, bool | int):
+            raise TypeError(
+                f"{self.job_class}: the queue {queue!r} must be a name, and retry {retry!r} True, False or a number"
+            )
+        return Kind(self.job_class, queue, retry, fields, self._signature, self._time_format)
+
+    def job(
+        self, args: Sequence[Any], now: float, *, later: bool = False, jid: JobId | None = None
+    ) -> tuple[JobId, bytes]:
         """A jid and a payload made at ``now`` (epoch seconds); ``later`` for the schedule instead of its queue."""
-        encoded = arguments.encode(self._job_class, args, self._signature)
-        jid = os.urandom(_JID_BYTES).hex()
-        return JobId(jid), b'%b%b","created_at":%b"args":%b}' % (
+        encoded = arguments.encode(self.job_class, args, self._signature)
+        if jid is None:
+            jid = JobId(os.urandom(_JID_BYTES).hex())
+        return jid, b'%b%b","created_at":%b"args":%b}' % (
             self._head,
             jid.encode(),
             _times(now, self._time_format, later=later),
@@ -77,14 +99,19 @@ class Kind:
 
     def jobs(self, args_of_each: Sequence[Sequence[Any]], now: float) -> tuple[list[JobId], list[bytes]]:
         """`job` for many: their jids and payloads in order."""
-        encode, job_class, signature, head = arguments.encode, self._job_class, self._signature, self._head
-        digits = os.urandom(_JID_BYTES * len(args_of_each)).hex()  # one call of the kernel for all of them
-        jids = [JobId(digits[at : at + 2 * _JID_BYTES]) for at in range(0, len(digits), 2 * _JID_BYTES)]
+        encode, job_class, signature, head = arguments.encode, self.job_class, self._signature, self._head
+        jids = new_jids(len(args_of_each))
         between = b'","created_at":%b"args":' % _times(now, self._time_format)
         return jids, [
             b"%b%b%b%b}" % (head, jid.encode(), between, encode(job_class, args, signature))
             for jid, args in zip(jids, args_of_each, strict=True)
         ]
+
+
+def new_jids(count: int) -> list[JobId]:
+    """So many random jids."""
+    digits = os.urandom(_JID_BYTES * count).hex()  # one call of the kernel for all of them
+    return [JobId(digits[at : at + 2 * _JID_BYTES]) for at in range(0, len(digits), 2 * _JID_BYTES)]
 
 
 def _times(now: float, time_format: TimeFormat, *, later: bool = False) -> bytes:
@@ -185,7 +212,7 @@ class Pushes:
             ValueError: the time has no zone.
         """
         jid, payload = kind.job(args, now, later=True)
-        return Push((jid,), self._schedule, (b"%a" % float(due(now, when)), payload))
+        return self.of([jid], kind.queue, [payload], due(now, when))
 
     def many(self, kind: Kind, args_of_each: Iterable[Sequence[Any]], clock: Callable[[], float]) -> Iterator[Push]:
         """Many jobs, `CHUNK` in each push, made when it is asked for; ``clock`` gives epoch seconds."""
@@ -193,6 +220,12 @@ class Pushes:
         for chunk in chunks(args_of_each):
             jids, payloads = kind.jobs(chunk, clock())
             yield Push(jids, target, payloads)
+
+    def of(self, jids: Sequence[JobId], queue: str, payloads: Sequence[bytes], due_at: float | None = None) -> Push:
+        """Jobs that are written already: for their queue, or one for the schedule, due in epoch seconds."""
+        if due_at is None:
+            return Push(jids, self._queue(queue), payloads)
+        return Push(jids, self._schedule, (b"%a" % float(due_at), *payloads))
 
     def _queue(self, queue: str) -> Target:
         target = self._queues.get(queue)

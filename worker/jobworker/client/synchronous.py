@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import redis
 
 from jobworker.client import wire
 from jobworker.client.connection import connect_sync
+from jobworker.client.middleware import ClientMiddleware, Departure, departure
 from jobworker.client.outbox import Outbox, outbox_for
-from jobworker.client.push import Push, Pushes
+from jobworker.client.push import Push, Pushes, chunks, due
 from jobworker.errors import PushBufferFull
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
@@ -30,10 +31,12 @@ class SyncClient:
         *,
         time_format: TimeFormat = "seconds",
         reliable_push: bool | int | Outbox = False,
+        middleware: Sequence[ClientMiddleware] = (),
     ) -> None:
         self._redis = connect_sync(redis, key_prefix) if isinstance(redis, str) else redis
         self._keys = Keys(key_prefix)
         self._outbox = outbox_for(redis, key_prefix, reliable_push)
+        self._middleware = middleware
         self._pushes = Pushes(self._keys, time_format, guarded=self._outbox is not None)
 
     def enqueue(
@@ -53,6 +56,8 @@ class SyncClient:
             PushBufferFull: with `reliable_push`, while Redis is away.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
+        if self._middleware:
+            return (self._depart(departure(self._middleware, kind, [args], time.time())))[0]
         made = self._pushes.one(kind, args, time.time())
         self._send(made)
         return made.jids[0]
@@ -75,6 +80,14 @@ class SyncClient:
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
         jids: list[JobId] = []
+        if self._middleware:
+            try:
+                for chunk in chunks(args_of_each):
+                    jids += self._depart(departure(self._middleware, kind, chunk, time.time()))
+            except PushBufferFull as error:
+                error.accepted = (*filter(None, jids), *error.accepted)
+                raise
+            return jids
         made = self._pushes.many(kind, args_of_each, time.time)
         if self._outbox is None:
             wire.send_each(self._redis, made, lambda sent: jids.extend(sent.jids))
@@ -107,9 +120,25 @@ class SyncClient:
             ValueError: the time has no zone.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
-        made = self._pushes.later(kind, args, time.time(), when)
+        now = time.time()
+        if self._middleware:
+            return (self._depart(departure(self._middleware, kind, [args], now, due(now, when))))[0]
+        made = self._pushes.later(kind, args, now, when)
         self._send(made)
         return made.jids[0]
+
+    def _depart(self, steps: Departure) -> list[JobId]:
+        try:
+            load = next(steps)
+            while True:
+                try:
+                    self._send(self._pushes.of(load.jids, load.queue, load.payloads, load.due))
+                except BaseException as error:  # noqa: BLE001  # the middleware hears of it, and lets it out
+                    load = steps.throw(error)
+                else:
+                    load = next(steps)
+        except StopIteration as end:
+            return cast("list[JobId]", end.value)
 
     def _send(self, push: Push) -> None:
         if self._outbox is None:

@@ -53,7 +53,7 @@ def encode(job_class: str, args: Sequence[Any], signature: inspect.Signature | N
             it, the type found there and what to pass instead.
     """
     if type(args) is not list and type(args) is not tuple:
-        args = _listed(job_class, args)
+        args = listed(job_class, args)
     if _SCALARS.issuperset(map(type, args)) or all(map(_travels, args, repeat(0))):
         try:
             return orjson.dumps(args)
@@ -76,7 +76,12 @@ def check(job_class: str, args: Sequence[Any], signature: inspect.Signature | No
             raise ArgumentsNotJSON(f"{job_class}: argument {_name(place, signature)}{fault}")
 
 
-def _listed(job_class: str, args: Any) -> list[Any]:
+def listed(job_class: str, args: Any) -> list[Any]:
+    """The arguments as a list of their own.
+
+    Raises:
+        ArgumentsNotJSON: they are no series of values, but a string or an object.
+    """
     if isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable):
         raise ArgumentsNotJSON(
             f"{job_class}: the arguments are a {_type_name(type(args))}; pass a list of them in the order of the job's "

@@ -7,8 +7,12 @@ inside can ask without being handed anything.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Interruption:
@@ -23,16 +27,27 @@ class Interruption:
 class Context:
     """The job that runs here. ``attempt`` is 1 at the first run and counts retries, not interruptions.
 
+    ``extra`` are the further fields of its payload, as they came: what client middleware added, such as a tenant or a
+    trace id, tags, times, the last error of a retry. They are not the job's to change.
     ``overdue``: it has been running for longer than its time limit, and as a plain job it could not be cancelled.
     """
 
-    __slots__ = ("_interruption", "attempt", "jid", "job_class", "overdue", "queue")
+    __slots__ = ("_interruption", "attempt", "extra", "jid", "job_class", "overdue", "queue")
 
-    def __init__(self, jid: str, job_class: str, queue: str, attempt: int, interruption: Interruption) -> None:
+    def __init__(
+        self,
+        jid: str,
+        job_class: str,
+        queue: str,
+        attempt: int,
+        interruption: Interruption,
+        extra: Mapping[str, Any] = _NOTHING,
+    ) -> None:
         self.jid = jid
         self.job_class = job_class
         self.queue = queue
         self.attempt = attempt
+        self.extra = extra
         self.overdue = False
         self._interruption = interruption
 

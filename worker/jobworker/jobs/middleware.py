@@ -41,7 +41,7 @@ def checked(middleware: Middleware) -> Middleware:
     return middleware
 
 
-async def around(chain: list[Middleware], context: Context, body: Callable[[], Awaitable[None]]) -> None:
+async def around(chain: list[Middleware], context: Context, body: Callable[[], Awaitable[object]]) -> None:
     """Run an async ``body`` inside of the middleware; plain ones run on the event loop too.
 
     Raises:

@@ -230,7 +230,7 @@ class Executor:
             return None
         before = payload.retry_count
         attempt = 1 if before is None else before + 2
-        context = Context(payload.jid, payload.job_class, entry.queue, attempt, self._state.interruption)
+        context = Context(payload.jid, payload.job_class, entry.queue, attempt, self._state.interruption, payload.extra)
         try:
             definition = self._registry.get(payload.job_class)
         except UnknownJob as error:

@@ -14,9 +14,10 @@ from typing import cast
 from jobworker.app import App
 from jobworker.client.asynchronous import Client
 from jobworker.client.synchronous import SyncClient
-from jobworker.iteration.run import End, Run
+from jobworker.iteration.run import Run
 from jobworker.jobs.context import CURRENT, Context, Interruption
 from jobworker.jobs.definition import Definition, Kind, Options
+from jobworker.jobs.middleware import Skipped
 from jobworker.protocol.deaths import DISCARDED_AT, DeadJob
 from jobworker.protocol.payload import JobId, Payload
 from jobworker.protocol.records import Outcome
@@ -24,7 +25,7 @@ from jobworker.runtime import retries
 from jobworker.testing.assertions import EnqueuedJobs, JobLike
 from jobworker.testing.client import MemoryClient, MemorySyncClient
 from jobworker.testing.clock import FakeClock
-from jobworker.testing.execution import Call, Here, Steps, Walk, drive
+from jobworker.testing.execution import Call, Here, Perform, Steps, Walk, drive
 from jobworker.testing.keeper import MemoryKeeper, Places
 from jobworker.testing.memory import EnqueuedJob, Memory, of_queues, time_of
 
@@ -43,8 +44,8 @@ class Jobs(EnqueuedJobs):
         self.clock = clock
         memory = Memory(clock)
         super().__init__(app, memory)
-        self.client = MemoryClient(memory, self._run_inline if inline else None)
-        self.sync_client = MemorySyncClient(memory, self._run_inline_sync if inline else None)
+        self.client = MemoryClient(memory, self._run_inline if inline else None, app.around_pushes)
+        self.sync_client = MemorySyncClient(memory, self._run_inline_sync if inline else None, app.around_pushes)
         self._raise_errors = raise_errors
         self._places = Places()
         self._here = Here()
@@ -180,14 +181,17 @@ class Jobs(EnqueuedJobs):
 
     def _perform(self, payload: Payload) -> Steps[None]:
         attempt = EnqueuedJob(payload).attempt
-        context = Context(payload.jid, payload.job_class, payload.queue, attempt, Interruption())
+        context = Context(payload.jid, payload.job_class, payload.queue, attempt, Interruption(), payload.extra)
         token = CURRENT.set(context)
         try:
             definition = self._app.jobs.get(payload.job_class)
-            if definition.kind is Kind.ITERATING:
-                yield from self._walk(definition, payload)
-            else:
-                yield Call(definition.target, payload.args)
+            iterating = definition.kind is Kind.ITERATING
+            body = self._walk(definition, payload) if iterating else Call(definition.target, payload.args)
+            yield Perform(body, self._app.jobs.middleware, context, definition.timeout_seconds)
+            if iterating:
+                self._places.forget(payload.jid)
+        except Skipped:
+            pass  # a middleware wanted it so, and a worker counts it as done
         except (Exception, SystemExit) as error:
             yield from self._failed(payload, error)
             if self._raise_errors:
@@ -196,12 +200,11 @@ class Jobs(EnqueuedJobs):
         finally:
             CURRENT.reset(token)
 
-    def _walk(self, definition: Definition, payload: Payload) -> Steps[None]:
+    def _walk(self, definition: Definition, payload: Payload) -> Walk:
         job, keeper = definition.target(), MemoryKeeper(self._places, payload.jid)
+        # Nobody asks for its interruption.
         interruption = Interruption()
-        end = yield Walk(job, lambda in_thread: Run(job, payload.args, keeper, interruption, in_thread))
-        assert end is not End.INTERRUPTED  # noqa: S101  # nobody asked for it
-        self._places.forget(payload.jid)
+        return Walk(job, lambda in_thread: Run(job, payload.args, keeper, interruption, in_thread))
 
     def _failed(self, payload: Payload, error: BaseException) -> Steps[None]:
         definition = self._app.jobs.find(payload.job_class)

@@ -9,9 +9,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from jobworker.client import push
+from jobworker.client.middleware import ClientMiddleware, departure
 from jobworker.client.push import Kind
 from jobworker.protocol.payload import JobId
 from jobworker.testing.memory import Memory
@@ -20,10 +21,16 @@ When = datetime | timedelta | float
 
 
 class MemoryClient:
-    """`Client` without a Redis. ``pushed`` is awaited for each job that is due at once."""
+    """`Client` without a Redis. ``pushed`` is awaited for each job that is due at once, behind the middleware."""
 
-    def __init__(self, memory: Memory, pushed: Callable[[JobId], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        pushed: Callable[[JobId], Awaitable[None]] | None = None,
+        middleware: Sequence[ClientMiddleware] = (),
+    ) -> None:
         self._memory = memory
+        self._middleware = middleware
         self._pushed = pushed
 
     async def enqueue(
@@ -37,7 +44,7 @@ class MemoryClient:
         **fields: Any,
     ) -> JobId:
         """As `Client.enqueue`."""
-        jid = _enqueue(self._memory, Kind(job_class, queue, retry, fields, signature), args)
+        (jid,) = _enqueue(self._memory, self._middleware, Kind(job_class, queue, retry, fields, signature), [args])
         await self._run([jid])
         return jid
 
@@ -52,9 +59,10 @@ class MemoryClient:
         **fields: Any,
     ) -> list[JobId]:
         """As `Client.enqueue_many`."""
+        kind = Kind(job_class, queue, retry, fields, signature)
         jids: list[JobId] = []
         for chunk in push.chunks(args_of_each):
-            made = _enqueue_chunk(self._memory, Kind(job_class, queue, retry, fields, signature), chunk)
+            made = _enqueue(self._memory, self._middleware, kind, chunk)
             await self._run(made)
             jids += made
         return jids
@@ -71,7 +79,9 @@ class MemoryClient:
         **fields: Any,
     ) -> JobId:
         """As `Client.schedule`, by the test's clock."""
-        return _schedule(self._memory, when, Kind(job_class, queue, retry, fields, signature), args)
+        kind = Kind(job_class, queue, retry, fields, signature)
+        due = push.due(self._memory.clock.seconds, when)
+        return _enqueue(self._memory, self._middleware, kind, [args], due)[0]
 
     async def close(self) -> None:
         """There is no connection to close."""
@@ -86,15 +96,21 @@ class MemoryClient:
 
     async def _run(self, jids: Iterable[JobId]) -> None:
         if self._pushed is not None:
-            for jid in jids:
+            for jid in filter(None, jids):
                 await self._pushed(jid)
 
 
 class MemorySyncClient:
-    """`SyncClient` without a Redis. ``pushed`` is called for each job that is due at once."""
+    """`SyncClient` without a Redis. ``pushed`` is called for each job that is due at once, behind the middleware."""
 
-    def __init__(self, memory: Memory, pushed: Callable[[JobId], None] | None = None) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        pushed: Callable[[JobId], None] | None = None,
+        middleware: Sequence[ClientMiddleware] = (),
+    ) -> None:
         self._memory = memory
+        self._middleware = middleware
         self._pushed = pushed
 
     def enqueue(
@@ -108,7 +124,7 @@ class MemorySyncClient:
         **fields: Any,
     ) -> JobId:
         """As `SyncClient.enqueue`."""
-        jid = _enqueue(self._memory, Kind(job_class, queue, retry, fields, signature), args)
+        (jid,) = _enqueue(self._memory, self._middleware, Kind(job_class, queue, retry, fields, signature), [args])
         self._run([jid])
         return jid
 
@@ -123,9 +139,10 @@ class MemorySyncClient:
         **fields: Any,
     ) -> list[JobId]:
         """As `SyncClient.enqueue_many`."""
+        kind = Kind(job_class, queue, retry, fields, signature)
         jids: list[JobId] = []
         for chunk in push.chunks(args_of_each):
-            made = _enqueue_chunk(self._memory, Kind(job_class, queue, retry, fields, signature), chunk)
+            made = _enqueue(self._memory, self._middleware, kind, chunk)
             self._run(made)
             jids += made
         return jids
@@ -142,7 +159,9 @@ class MemorySyncClient:
         **fields: Any,
     ) -> JobId:
         """As `SyncClient.schedule`, by the test's clock."""
-        return _schedule(self._memory, when, Kind(job_class, queue, retry, fields, signature), args)
+        kind = Kind(job_class, queue, retry, fields, signature)
+        due = push.due(self._memory.clock.seconds, when)
+        return _enqueue(self._memory, self._middleware, kind, [args], due)[0]
 
     def close(self) -> None:
         """There is no connection to close."""
@@ -157,24 +176,24 @@ class MemorySyncClient:
 
     def _run(self, jids: Iterable[JobId]) -> None:
         if self._pushed is not None:
-            for jid in jids:
+            for jid in filter(None, jids):
                 self._pushed(jid)
 
 
-def _enqueue(memory: Memory, kind: Kind, args: Sequence[Any]) -> JobId:
-    jid, raw = kind.job(args, memory.clock.seconds)
-    memory.push([raw])
-    return jid
-
-
-def _enqueue_chunk(memory: Memory, kind: Kind, args_of_each: Sequence[Sequence[Any]]) -> list[JobId]:
-    jids, raw = kind.jobs(args_of_each, memory.clock.seconds)
-    memory.push(raw)
-    return jids
-
-
-def _schedule(memory: Memory, when: When, kind: Kind, args: Sequence[Any]) -> JobId:
-    now = memory.clock.seconds
-    jid, raw = kind.job(args, now, later=True)
-    memory.schedule(push.due(now, when), raw)
-    return jid
+def _enqueue(
+    memory: Memory,
+    chain: Sequence[ClientMiddleware],
+    kind: Kind,
+    args_of_each: Sequence[Sequence[Any]],
+    due: float | None = None,
+) -> list[JobId]:
+    steps = departure(chain, kind, args_of_each, memory.clock.seconds, due)
+    try:
+        while True:
+            load = next(steps)
+            if load.due is None:
+                memory.push(load.payloads)
+            else:
+                memory.schedule(load.due, *load.payloads)
+    except StopIteration as end:
+        return cast("list[JobId]", end.value)

@@ -10,13 +10,17 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar, assert_never, cast
 
+from jobworker.errors import JobTimeout
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.run import End, InThread, Run
+from jobworker.jobs.context import Context
+from jobworker.jobs.middleware import Middleware, around, around_plain, on_loop
 
 T = TypeVar("T")
 
@@ -47,7 +51,17 @@ class Walk:
     make: MakeRun
 
 
-Steps = Generator[Call | Ask | Walk, Any, T]
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Do what a job is inside of the middleware ``chain``, as a worker does; ``seconds`` are its time limit."""
+
+    body: Call | Walk
+    chain: list[Middleware]
+    context: Context
+    seconds: float | None
+
+
+Steps = Generator[Call | Ask | Walk | Perform, Any, T]
 """What is to be done, one thing after the other, for whoever can: it yields steps, gets answers, returns a result."""
 
 
@@ -66,8 +80,14 @@ async def drive(steps: Steps[T]) -> T:
         return cast("T", end.value)
 
 
-async def _answer(step: Call | Ask | Walk) -> Any:
+async def _answer(step: Call | Ask | Walk | Perform) -> Any:
     match step:
+        case Perform(Call(target, args), chain, context, seconds) if not inspect.iscoroutinefunction(target):
+            wait = on_loop(asyncio.get_running_loop())
+            with _asked_to_leave(context, seconds):
+                return await _in_thread(lambda: around_plain(chain, context, lambda: target(*args), wait))
+        case Perform(body, chain, context, seconds):
+            return await _limited(seconds, around(chain, context, lambda: _answer(body)))
         case Call(target, args):
             if inspect.iscoroutinefunction(target):
                 return await target(*args)
@@ -109,8 +129,10 @@ class Here:
             self._runner.close()
             self._runner = None
 
-    def _answer(self, step: Call | Ask | Walk) -> Any:
+    def _answer(self, step: Call | Ask | Walk | Perform) -> Any:
         match step:
+            case Perform():
+                return self._perform(step)
             case Call(target, args):
                 return self._finish(target(*args)) if inspect.iscoroutinefunction(target) else target(*args)
             case Ask(target):
@@ -119,9 +141,24 @@ class Here:
             case Walk(job, make):
                 if inspect.iscoroutinefunction(job.each_iteration):
                     return self._finish(make(_at_once)())
-                return _served(make)
+                return _served(make, None)
             case _:
                 assert_never(step)
+
+    def _perform(self, step: Perform) -> None:
+        chain, context, seconds = step.chain, step.context, step.seconds
+        match step.body:
+            case Call(target, args) if inspect.iscoroutinefunction(target):
+                self._finish(_limited(seconds, around(chain, context, lambda: target(*args))))
+            case Call(target, args):
+                with _asked_to_leave(context, seconds):
+                    _around_here(chain, context, lambda: target(*args))
+            case Walk(job, make) if inspect.iscoroutinefunction(job.each_iteration):
+                self._finish(_limited(seconds, around(chain, context, make(_at_once))))
+            case Walk(_, make):
+                _around_here(chain, context, lambda: _served(make, seconds))
+            case _:
+                assert_never(step.body)
 
     def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         if _loop_runs_here():
@@ -133,12 +170,61 @@ class Here:
             self._runner = _new_runner()
         self._busy = True
         try:
-            return self._runner.run(work)
+            # Its own context would be that of the first run for ever.
+            return self._runner.run(work, context=contextvars.copy_context())
         finally:
             self._busy = False
 
 
-def _served(make: MakeRun) -> End:
+def _around_here(chain: list[Middleware], context: Context, body: Callable[[], Any]) -> None:
+    """Plain middleware in this thread, async middleware on an event loop that lasts as long as what it surrounds."""
+    runner = _new_runner()
+    elsewhere = _loop_runs_here()
+
+    def wait(step: Coroutine[Any, Any, Any]) -> Any:
+        return _in_a_thread(lambda: runner.run(step)) if elsewhere else runner.run(step)
+
+    try:
+        around_plain(chain, context, body, wait)
+    finally:
+        if elsewhere:
+            _in_a_thread(runner.close)
+        else:
+            runner.close()
+
+
+async def _limited(seconds: float | None, work: Awaitable[T]) -> T:
+    """Cancelled after its time, as a worker does it: the middleware is cancelled too."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError as error:
+        if limit.expired() and isinstance(error.__cause__, asyncio.CancelledError):
+            raise JobTimeout(f"cancelled after {seconds:g} s, its time limit") from error
+        raise
+
+
+@contextmanager
+def _asked_to_leave(context: Context, seconds: float | None) -> Iterator[None]:
+    """After its time a plain job finds its context quiet."""
+    if seconds is None:
+        yield
+        return
+
+    def over() -> None:
+        context.overdue = True
+
+    timer = threading.Timer(seconds, over)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _served(make: MakeRun, seconds: float | None) -> End:
     """Run it with the event loop in a thread beside; what it wants to have run in a thread is run in this one."""
     calls: SimpleQueue[_Asked | None] = SimpleQueue()
 
@@ -148,7 +234,7 @@ def _served(make: MakeRun) -> End:
         return await future
 
     async def run() -> End:
-        return await make(in_thread)()
+        return await _limited(seconds, make(in_thread)())
 
     def serve() -> End:
         try:
