@@ -38,6 +38,7 @@ _QUICK_QUEUES, _ALL_QUEUES = "quick,4 slow,3 items,2", "quick,2 slow,2 items,2 l
 class Size:
     """How hard and how long. ``sturdy`` workers are harmed seldom, and alone take long jobs.
 
+    The storm goes on behind ``seconds`` until ``holding`` of the killed workers held jobs, on however slow a machine.
     ``behind_networks``: every worker reaches Redis through a network that can be harmed, not only each third one.
     """
 
@@ -50,6 +51,7 @@ class Size:
     jobs_per_second: float = 60.0
     redis_every: float = 25.0
     behind_networks: bool = False
+    holding: int = 0
 
 
 class Storm:
@@ -105,7 +107,7 @@ class Storm:
             await self._end(blowing)
 
     async def _until_enough(self, blowing: list[asyncio.Task[None]]) -> None:
-        while time.monotonic() - self.began < self.size.seconds:
+        while time.monotonic() - self.began < self.size.seconds or self.fleet.kills_while_holding < self.size.holding:
             if self.size.kills and self.fleet.kills >= self.size.kills:
                 return
             for task in blowing:
