@@ -7,15 +7,17 @@ from jobworker.client.synchronous import SyncClient
 from jobworker.errors import (
     ArgumentsNotJSON,
     ConfigurationError,
+    CursorMismatch,
     JobTimeout,
     JobworkerError,
+    MalformedItem,
     MalformedPayload,
     NotHeld,
     PushBufferFull,
     StaleEpoch,
     UnknownJob,
 )
-from jobworker.iteration.enumerators import csv_rows, list_items
+from jobworker.iteration.enumerators import csv_rows, json_lines, list_items, number_range
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
@@ -31,12 +33,14 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "Context",
+    "CursorMismatch",
     "DeadJob",
     "DeadSet",
     "IteratingJob",
     "Job",
     "JobTimeout",
     "JobworkerError",
+    "MalformedItem",
     "MalformedPayload",
     "NotHeld",
     "OutgoingJob",
@@ -47,5 +51,7 @@ __all__ = [
     "UnknownJob",
     "context",
     "csv_rows",
+    "json_lines",
     "list_items",
+    "number_range",
 ]

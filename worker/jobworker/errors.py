@@ -5,6 +5,8 @@
     │   └── UnknownJob          a payload names a job that this application does not define
     ├── MalformedPayload        bytes on a queue that are no Sidekiq job
     ├── ArgumentsNotJSON        arguments of a job that JSON cannot carry
+    ├── CursorMismatch          an iterating job cannot go on where it was, in what it finds now
+    ├── MalformedItem           what an iterating job walks over cannot be read at some place
     ├── PushBufferFull          Redis is away, and no more jobs can wait for it in this process
     ├── StaleEpoch              this life of the worker has ended as far as Redis knows
     └── NotHeld                 the job has another holder by now
@@ -39,6 +41,20 @@ class MalformedPayload(JobworkerError):
 
 class ArgumentsNotJSON(JobworkerError, TypeError):
     """Arguments of a job hold something that JSON cannot carry. Pass an id, a string or a number instead."""
+
+
+class CursorMismatch(JobworkerError, ValueError):
+    """An iterating job cannot go on where it was: the cursor is another enumerator's, or its place is not there now.
+
+    Nothing was skipped. The message says what was expected; a version of the job that reads the cursor goes on from it.
+    """
+
+
+class MalformedItem(JobworkerError, ValueError):
+    """What an iterating job walks over cannot be read at some place: a line that is no JSON, bytes that are no text.
+
+    The message names row and byte. The job is tried again at that place, so a repaired source goes on from there.
+    """
 
 
 class PushBufferFull(JobworkerError):

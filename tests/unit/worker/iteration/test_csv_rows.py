@@ -7,19 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobworker import ConfigurationError, csv_rows, list_items
+from jobworker import csv_rows
 from jobworker.iteration.enumerators import SURPLUS
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=6)
-
-
-@given(items=st.lists(st.integers(), max_size=20), data=st.data())
-def test_list_goes_on_at_any_cursor_with_nothing_lost_or_repeated(items: list[int], data: st.DataObject) -> None:
-    done = list(list_items(items, None))
-    assert [item for item, _ in done] == items
-    stop = data.draw(st.integers(0, len(items)))
-    cursor = done[stop - 1][1] if stop else None
-    assert [item for item, _ in done[:stop]] + [item for item, _ in list_items(items, cursor)] == items
 
 
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=8), data=st.data())
@@ -51,8 +42,3 @@ def test_file_without_a_header_has_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("")
     assert list(csv_rows(path, None)) == []
-
-
-def test_encoding_whose_lines_cannot_be_found_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="convert it to UTF-8"):
-        csv_rows(tmp_path / "rows.csv", None, encoding="utf-16")

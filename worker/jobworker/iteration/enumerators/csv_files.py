@@ -1,0 +1,122 @@
+"""Rows of CSV, resumed at the byte where the next one begins."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jobworker.errors import ConfigurationError, MalformedItem
+from jobworker.iteration.enumerators.byte_lines import Lines, Source, can_seek, named, place
+
+SURPLUS = "*"
+"""Column under which `csv_rows` puts cells beyond the header's last, joined by commas."""
+
+
+class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path, cursor)`
+    """The rows of CSV below its header, as dicts of strings.
+
+    ``source`` is a path, an open binary file, an object that can ``read`` and ``seek``, or chunks of bytes; it is
+    closed when the walk ends. The cursor is [rows done, offset in bytes], so going on reads nothing again but the
+    header; only a source that cannot seek is read from its beginning, without being parsed.
+
+    Missing cells are empty, surplus ones are under `SURPLUS`, blank lines are no rows. ``header`` names the columns
+    of a file that does not. ``encoding`` must be one whose line feed is the byte 0x0A (all but UTF-16 and UTF-32), and
+    ``errors`` is what Python does about bytes that are none of it: "strict" or "replace". ``count`` reads the whole
+    file once in front, to know the total.
+
+    Raises:
+        ConfigurationError: the encoding cannot be resumed in, or a source that can be read only once shall be counted.
+        CursorMismatch: the cursor is another enumerator's, or the file is not what it was.
+        MalformedItem: a row is no CSV, or no text in this encoding.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        cursor: Sequence[int] | None,
+        *,
+        encoding: str = "utf-8-sig",
+        errors: str = "strict",
+        delimiter: str = ",",
+        header: Sequence[str] | None = None,
+        count: bool = False,
+    ) -> None:
+        if not _one_byte_lines(encoding):
+            raise ConfigurationError(f"csv_rows cannot resume in a file of {encoding}; convert it to UTF-8")
+        if count and not can_seek(source):
+            raise ConfigurationError(
+                f"csv_rows: count=True reads twice, and {named(source)} can be read only once; leave it out, and set "
+                "progress.total if you know it"
+            )
+        self._source = source
+        self._done, self._offset = place("csv_rows", cursor)
+        self._encoding = encoding
+        self._errors = errors
+        self._delimiter = delimiter
+        self._header = header
+        self.total = self._count() if count else None
+
+    def __iter__(self) -> Iterator[tuple[dict[str, str], list[int]]]:
+        with Lines(self._source) as lines:
+            yield from self._rows(lines, self._done, self._offset)
+
+    def _count(self) -> int:
+        with Lines(self._source, last=False) as lines:
+            return sum(1 for _ in self._rows(lines, 0, 0))
+
+    def _rows(self, lines: Lines, done: int, offset: int) -> Iterator[tuple[dict[str, str], list[int]]]:
+        header = self._header or self._next(csv.reader(self._text(lines), delimiter=self._delimiter), lines, 0)
+        if header is None:
+            return
+        if offset:
+            lines.go_on_at(offset)
+        rows = csv.reader(self._text(lines), delimiter=self._delimiter)
+        while (cells := self._next(rows, lines, done + 1)) is not None:
+            if cells:
+                done += 1
+                yield _row(header, cells), [done, lines.offset]
+
+    def _text(self, lines: Lines) -> Iterator[str]:
+        """Decoded one by one: the csv reader takes none before it needs it, so the offset stays behind its row."""
+        encoding, errors = self._encoding, self._errors
+        if encoding.lower().replace("_", "-") in {"utf-8-sig", "utf8-sig"}:
+            # Only the first line may carry a byte order mark; elsewhere the same bytes are a character of the text.
+            if lines.offset == 0 and (first := next(lines, None)) is not None:
+                yield first.decode(encoding, errors)
+            encoding = "utf-8"
+        for line in lines:
+            yield line.decode(encoding, errors)
+
+    def _next(self, rows: Any, lines: Lines, number: int) -> list[str] | None:
+        begin = lines.offset
+        try:
+            cells: list[str] | None = next(rows, None)
+        except UnicodeDecodeError as error:
+            raise MalformedItem(
+                f"{lines.name}: {_name_of(number)} at byte {begin} is not {self._encoding} ({error.reason}); give "
+                "csv_rows its encoding=, or errors='replace'"
+            ) from error
+        except csv.Error as error:
+            raise MalformedItem(f"{lines.name}: {_name_of(number)} at byte {begin} is no CSV: {error}") from error
+        return cells
+
+
+def _one_byte_lines(encoding: str) -> bool:
+    try:
+        return len("\n\n".encode(encoding)) - len("\n".encode(encoding)) == 1
+    except LookupError as error:
+        raise ConfigurationError(f"csv_rows: there is no encoding {encoding!r}; try 'utf-8-sig' or 'cp1252'") from error
+
+
+def _name_of(number: int) -> str:
+    return f"row {number}" if number else "the header"
+
+
+def _row(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    row = dict(zip(header, cells, strict=False))
+    for name in header[len(cells) :]:
+        row[name] = ""
+    if len(cells) > len(header):
+        row[SURPLUS] = ",".join(cells[len(header) :])
+    return row
