@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import click
 
@@ -18,6 +19,7 @@ from jobworker.protocol.records import WorkerId
 from jobworker.runtime import logs
 from jobworker.runtime.process import EXIT_JOBS_CUT, Process
 from jobworker.runtime.settings import Order, QueueWeight, Settings, parse_queues
+from jobworker.swarm.parent import Parent
 
 log = logging.getLogger("jobworker.worker")
 
@@ -38,6 +40,14 @@ log = logging.getLogger("jobworker.worker")
 @click.option(
     "-c", "--concurrency", envvar="JOBWORKER_CONCURRENCY", type=click.IntRange(1, 1000), default=10,
     help="How many jobs run at the same time.",
+)  # fmt: skip
+@click.option(
+    "-p", "--processes", envvar="JOBWORKER_PROCESSES", type=click.IntRange(1, 256), default=1,
+    help="How many processes run jobs, each with --concurrency of its own; they share what the application loads.",
+)  # fmt: skip
+@click.option(
+    "--max-memory-mb", envvar="JOBWORKER_MAX_MEMORY_MB", type=click.IntRange(min=0), default=0,
+    help="Replace one of several processes when it has more MiB than this and its jobs have ended; 0 for never.",
 )  # fmt: skip
 @click.option(
     "--shutdown-seconds", envvar="JOBWORKER_SHUTDOWN_SECONDS", type=click.FloatRange(min=0), default=25.0,
@@ -69,6 +79,8 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter a flag
     queues: str | None,
     order: str,
     concurrency: int,
+    processes: int,
+    max_memory_mb: int,
     shutdown_seconds: float,
     connect_seconds: float,
     health_port: int,
@@ -104,17 +116,27 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter a flag
         revision=revision,
     )
 
-    async def work() -> int:
-        return await Process(app, settings).run()
+    if processes > 1:
+        code = Parent(app, settings, processes, max_memory_mb, _run).run()
+    elif max_memory_mb:
+        raise click.UsageError("--max-memory-mb replaces one of several processes: say --processes 2 or more as well")
+    else:
+        code = _run(lambda: Process(app, settings).run())
+    sys.exit(code)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    async def made_inside() -> int:
+        return await work()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(work())
+        code = runner.run(made_inside())
         if code == EXIT_JOBS_CUT:
             # Threads of cut jobs may hold the interpreter up; the jobs are given back and nothing is left to do.
             logging.shutdown()
             sys.stdout.flush()
             os._exit(code)
-    sys.exit(code)
+        return code
 
 
 def queues_of(app: App, written: str | None) -> tuple[QueueWeight, ...]:

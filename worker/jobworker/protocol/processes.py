@@ -7,6 +7,7 @@ Written for others to read; nothing of ours decides by it. Fields of all version
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -58,6 +59,18 @@ class Shown:
     concurrency: int
     work: tuple[tuple[str, bytes], ...] = ()
     had_work: bool = False
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Of its record, but for the time of the beat."""
+        return {
+            "info": self.info,
+            "busy": self.busy,
+            "quiet": "true" if self.quiet else "false",
+            "rss": self.rss_kb,
+            "rtt_us": self.rtt_us,
+            "concurrency": self.concurrency,
+        }
 
 
 def identity(hostname: str, pid: int) -> str:
@@ -129,6 +142,28 @@ async def remove_dead(redis: Redis, keys: Keys) -> int:
     # RACE one of them beats just now: each of its beats adds it again.
     dead = [name for name, alive in zip(names, known, strict=True) if not alive]
     return int(await redis.srem(keys.processes, *dead)) if dead else 0
+
+
+async def show(redis: Redis, keys: Keys, shown: Shown) -> tuple[str, ...]:
+    """Show a process that does not beat itself, one of several of a worker; the signals that Sidekiq's readers sent.
+
+    Each step may fail alone, as in the script ``beat``: a foreign key named ``processes`` is no reason for anything.
+    """
+    process, (work, by_old_name) = keys.process(shown.identity), keys.process_work(shown.identity)
+    async with redis.pipeline(transaction=True) as pipe:
+        commands = cast("Any", pipe)
+        commands.sadd(keys.processes, shown.identity)
+        commands.hset(process, mapping={"beat": time.time(), **shown.fields})
+        commands.expire(process, RECORD_SECONDS)
+        if shown.had_work:
+            commands.unlink(work, by_old_name)
+        if shown.work:
+            commands.hset(work, mapping=dict(shown.work))
+            commands.expire(work, RECORD_SECONDS)
+            commands.copy(work, by_old_name, replace=True)
+        commands.rpop(keys.process_signals(shown.identity), 10)
+        signals = (await pipe.execute(raise_on_error=False))[-1]
+    return tuple(name.decode("utf-8", "replace") for name in signals) if isinstance(signals, list) else ()
 
 
 async def hide(redis: Redis, keys: Keys, identity: str) -> None:

@@ -8,7 +8,7 @@ death, by every live worker every few seconds, and by a restarted container for 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -18,8 +18,8 @@ from jobworker.errors import ArgumentsNotJSON, MalformedPayload
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.deaths import DISCARDED_AT, POISON_AFTER
 from jobworker.protocol.processes import hide
-from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
-from jobworker.protocol.scripts import RESCUE, FleetScripts
+from jobworker.protocol.records import Entry, Epoch, Finished, GivenBack, Outcome, RescueAnswer, WorkerId
+from jobworker.protocol.scripts import RESCUE, FleetScripts, WorkerScripts
 
 DEATHS = "jw_deaths"
 """Payload field: how many workers died of no known cause while they held the job."""
@@ -117,6 +117,37 @@ async def rescue(
         if status != b"MORE":
             return Rescued(RescueAnswer(status.decode()), moved, poisoned)
     return Rescued(RescueAnswer.ALIVE, moved, poisoned)
+
+
+async def give_back_of(
+    scripts: WorkerScripts,
+    entries: Sequence[Entry],
+    place: str,
+    *,
+    planned: bool,
+    poison_after: int = POISON_AFTER_DEATHS,
+) -> Rescued:
+    """Move what one of several processes held that died, while the worker goes on: ``entries`` of its working set.
+
+    ``place`` is the pod or the host, for the story of a job that is poison; ``planned`` as in `Death`.
+
+    Raises:
+        StaleEpoch: the worker's life is over, and everything of it was rescued.
+    """
+    found = _Found(scripts.worker, place, planned)
+    back: list[GivenBack] = []
+    dead: list[Finished] = []
+    for entry in entries:
+        payload, fate = _after_death(entry, found, poison_after)
+        if fate is _Fate.BACK:
+            back.append(GivenBack(entry.number, entry.queue, payload))
+        else:
+            outcome = Outcome.DEAD if fate is _Fate.DEAD else Outcome.FAILED
+            dead.append(Finished(entry.number, entry.queue, outcome, time.time(), payload, announced=True))
+    lost = len(await scripts.give_back(back)) if back else 0
+    if dead:
+        lost += (await scripts.finish(dead)).lost
+    return Rescued(RescueAnswer.OK, len(entries) - lost, len(dead))
 
 
 class _Fate(Enum):

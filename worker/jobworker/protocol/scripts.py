@@ -367,14 +367,7 @@ def _flat(fields: Mapping[str, str | int | float]) -> list[str | int | float]:
 
 
 def _shown(shown: Shown) -> list[Any]:
-    fields: dict[str, Any] = {
-        "info": shown.info,
-        "busy": shown.busy,
-        "quiet": "true" if shown.quiet else "false",
-        "rss": shown.rss_kb,
-        "rtt_us": shown.rtt_us,
-        "concurrency": shown.concurrency,
-    }
+    fields = shown.fields
     work = [part for thread in shown.work for part in thread]
     return [shown.identity, RECORD_SECONDS, int(shown.had_work), len(fields), *_flat(fields), *work]
 

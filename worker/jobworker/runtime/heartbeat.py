@@ -178,7 +178,7 @@ class Heartbeat:
         self._view.told(shown, began)
         _call(self._loop, self._heard, reason)
         for name in signals:
-            _obey(name)
+            obey(name)
         if self._last >= self._clean_at:
             self._clean_at = self._last + CLEANUP_SECONDS
             await self._clean(redis)
@@ -229,7 +229,8 @@ class Heartbeat:
             )
 
 
-def _obey(name: str) -> None:
+def obey(name: str) -> None:
+    """Send this process the signal that Sidekiq's API asks for by this name."""
     number = _SIGNALS.get(name)
     if number is None:
         log.warning(

@@ -130,11 +130,11 @@ class Life:
 
     def rss_kb(self) -> int:
         """Memory of this process; 0 where nobody tells."""
-        return _rss_kb()
+        return rss_kb()
 
     def beat_fields(self) -> dict[str, str | int | float]:
         """What each beat tells anew."""
-        return {"stopping": int(self._state.stopping), "rss_kb": _rss_kb()}
+        return {"stopping": int(self._state.stopping), "rss_kb": rss_kb()}
 
     def _description(self) -> dict[str, str | int | float]:
         settings = self._settings
@@ -168,7 +168,8 @@ class Life:
         )
 
 
-def _rss_kb() -> int:
+def rss_kb() -> int:
+    """Memory of this process in KiB; 0 where nobody tells."""
     try:
         with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123  # read each second; a Path costs more than the read
             return int(statm.read().split()[1]) * _PAGE_KB

@@ -49,7 +49,7 @@ class Process:
         self._keys = Keys(settings.key_prefix)
         self._address = without_password(settings.redis_url)
         self._link = Link(self._address, self._redis)
-        self._state = WorkerState()
+        self._state = self._new_state()
         self._life = self._new_life()
         self._executor = Executor(
             app.jobs, self._state, lambda job: RedisKeeper(self._life, self._link, job), settings.concurrency
@@ -68,6 +68,9 @@ class Process:
         self._fetch.on_begun = self._heartbeat.registered
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
+
+    def _new_state(self) -> WorkerState:
+        return WorkerState()
 
     def _new_life(self) -> Life:
         settings = self._settings

@@ -1,0 +1,29 @@
+"""An application whose jobs tell in which process they run."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import redis
+
+from jobworker import App
+
+if os.environ.get("TEST_CHILDREN_FAIL"):
+    os.register_at_fork(after_in_child=lambda: os._exit(7))
+
+app = App()
+traces = redis.Redis.from_url(os.environ["JOBWORKER_REDIS_URL"])
+loaded = {number: str(number) * 20 for number in range(int(os.environ.get("TEST_PRELOADED", "0")))}
+
+
+@app.job
+def gated(name: str, mib: int = 0) -> None:
+    """Takes some memory, and runs until somebody opens its gate."""
+    memory = bytearray(os.urandom(1 << 20)) * mib
+    traces.hset("test:pids", name, os.getpid())
+    traces.hincrby("test:started", name, 1)
+    while not traces.exists(f"test:gate:{name}"):
+        time.sleep(0.02)
+    traces.hincrby("test:done", name, 1)
+    del memory
