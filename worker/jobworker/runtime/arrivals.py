@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from jobworker.runtime.life import Life
 from jobworker.runtime.tracking import Tracking, Watched
@@ -18,7 +18,8 @@ from jobworker.runtime.tracking import Tracking, Watched
 POLL_SECONDS = 0.25  # between two looks where Redis does not tell of changes
 _LOOK_SECONDS = 30.0  # between two looks where it does: whatever was missed, this finds
 _BLOCKED_SECONDS = 1.0  # between two looks at queues that have jobs and give none: paused or at their limit
-_BLOCK_SECONDS = 4.0  # of one BLPOP: less than what a command may take
+_BLOCK_SECONDS = 15.0  # of one BLPOP
+_ANSWER_SECONDS = 5.0  # how much later than that Redis may answer
 _HOLD_SECONDS = 0.1  # between two questions of an idle worker whose queues change all the time
 _SPREAD_SECONDS = 0.002  # for each worker, so that a job does not bring all of them at once
 _MOST_SPREAD_SECONDS = 0.1
@@ -116,6 +117,20 @@ class Arrivals:
             left = began + limit - time.monotonic()
             if left <= 0:
                 return
-            blpop = self._life.redis.blpop(wakes, timeout=min(left, _BLOCK_SECONDS))
-            if await cast("Awaitable[Any]", blpop) is not None:
+            if await self._blpop(wakes, min(left, _BLOCK_SECONDS)):
                 return
+
+    async def _blpop(self, keys: list[str], seconds: float) -> bool:
+        """BLPOP may take longer than other commands do, so it has a connection and a time of its own."""
+        pool = self._life.redis.connection_pool
+        connection: Any = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py does not say
+        try:
+            await connection.send_command("BLPOP", *keys, f"{seconds:.3f}")
+            answer = await connection.read_response(timeout=seconds + _ANSWER_SECONDS)
+        except BaseException:
+            # Its answer may still come: nobody else may read it as theirs.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+        return answer is not None

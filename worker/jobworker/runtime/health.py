@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from jobworker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 @asynccontextmanager
@@ -23,6 +25,7 @@ async def health(port: int, ready: Callable[[], bool], live: Callable[[], bool] 
     if port == 0:
         yield
         return
+    from aiohttp import web  # noqa: PLC0415  # six megabytes that a worker without probes does not need
 
     async def livez(_: web.Request) -> web.Response:
         if live():

@@ -35,8 +35,8 @@ from jobworker.runtime.state import WorkerState
 log = logging.getLogger("jobworker.heartbeat")
 
 BEAT_SECONDS = 1.0
-IDLE_BEAT_SECONDS = 1.5  # two attempts still fit into the life of `alive`
-FULL_SECONDS = 10.0  # an idle worker has nothing new to tell, and mostly only prolongs its life
+IDLE_BEAT_SECONDS = 1.75  # two attempts still fit into the life of `alive`
+FULL_SECONDS = 20.0  # an idle worker has nothing new to tell, and mostly only prolongs its life
 HUNG_SECONDS = 60.0  # an event loop that did not turn for so long never will: the kubelet's liveness probe says so too
 _ANSWER_SECONDS = 1.5  # a second attempt must fit into the life of `alive`
 _AGAIN_SECONDS = 0.2

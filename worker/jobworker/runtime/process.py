@@ -15,6 +15,7 @@ from jobworker.client.connection import connect, without_password
 from jobworker.errors import StaleEpoch
 from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
+from jobworker.runtime import memory
 from jobworker.runtime.beginning import inspect, until_redis
 from jobworker.runtime.deaths import Deaths
 from jobworker.runtime.executor import Executor
@@ -110,6 +111,7 @@ class Process:
         tasks = self._loops()
         # 3. Jobs last.
         tasks.append(fetching := self._spawn(self._fetch.run(), "fetch"))
+        memory.settle()
         log.info("ready: %d jobs known", len(self._app.jobs), extra=self._described())
         # A loop that ends by itself is a defect; the process ends with it rather than live half.
         stopping = self._spawn(self._stop.wait(), "stop")
@@ -144,7 +146,7 @@ class Process:
             self._spawn(listen(self._redis, self._keys, self._life.worker, self._link, self._heartbeat), "listen"),
             self._spawn(deaths.run(), "deaths"),
             self._spawn(watch.run(), "rescue"),
-            self._spawn(Scheduler(self._life, self._link, watch, deaths).run(), "scheduler"),
+            self._spawn(Scheduler(self._life, self._link, watch, deaths, tracking=self._tracking).run(), "scheduler"),
             self._spawn(self._tracking.run(), "tracking"),
         ]
 

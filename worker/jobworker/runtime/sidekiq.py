@@ -1,7 +1,7 @@
 """When a beat also shows this worker to Sidekiq's API and web page, and what it shows of it.
 
 Sidekiq beats every 5 s (6.4) or 10 s (7, 8) and only then is anything of it seen. A worker with jobs does it as often
-as the former, an idle one, of which there is nothing to tell, as the latter; what people wait for is shown at once.
+as the former; an idle one, of which there is nothing to tell, every 20 s; what people wait for is shown at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jobworker.runtime.executor import Running
 from jobworker.runtime.life import Life
 from jobworker.runtime.state import WorkerState
 
-BUSY_SECONDS, IDLE_SECONDS = 5.0, 10.0
+BUSY_SECONDS, IDLE_SECONDS = 5.0, 20.0
 
 
 class SidekiqView:

@@ -20,7 +20,7 @@ from jobworker.runtime.link import AWAY, Link
 
 log = logging.getLogger("jobworker.redis")
 
-_SILENCE_SECONDS = 15.0  # after which the connection is asked whether it still stands
+_SILENCE_SECONDS = 30.0  # after which the connection is asked whether it still stands
 _ANSWER_SECONDS = 5.0
 _PUSHED = object()
 
