@@ -17,7 +17,7 @@ from jobworker.errors import (
     StaleEpoch,
     UnknownJob,
 )
-from jobworker.iteration.enumerators import csv_rows, json_lines, list_items, number_range
+from jobworker.iteration.enumerators import csv_rows, in_batches, json_lines, list_items, number_range, pages, throttled
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
@@ -51,7 +51,10 @@ __all__ = [
     "UnknownJob",
     "context",
     "csv_rows",
+    "in_batches",
     "json_lines",
     "list_items",
     "number_range",
+    "pages",
+    "throttled",
 ]

@@ -19,6 +19,7 @@ import orjson
 
 from jobworker.errors import ConfigurationError, NotHeld
 from jobworker.iteration.enumerators import Counted
+from jobworker.iteration.enumerators.walking import Interrupted, async_pairs, plain_pairs
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.progress import JobProgress
 from jobworker.jobs.context import Interruption
@@ -148,13 +149,15 @@ class Run:
             self._job.progress.total = enumerator.total
         try:
             if inspect.iscoroutinefunction(self._job.each_iteration):
-                return await self._walk_async(_pairs_async(enumerator))
+                return await self._walk_async(async_pairs(enumerator))
             loop = asyncio.get_running_loop()
-            pairs = _pairs(enumerator, self._job)
+            pairs = plain_pairs(enumerator)
             end: End = await self._in_thread(lambda: self._walk_plain(pairs, loop))
             return end
         except NotHeld:
             raise
+        except Interrupted:
+            return End.INTERRUPTED
         except asyncio.CancelledError:
             # Cut at the end of its time: there is a moment to write the place down, but none to wait for Redis.
             if self._keeper.held:
@@ -276,27 +279,3 @@ class Run:
             await callback()
         elif getattr(callback, "__func__", None) is not getattr(IteratingJob, callback.__name__):
             await self._in_thread(callback)
-
-
-def _pairs(enumerator: Any, job: IteratingJob) -> Iterator[tuple[Any, Any]]:
-    if not isinstance(enumerator, Iterable):
-        raise ConfigurationError(
-            f"{type(job).__name__}.each_iteration is plain, but its enumerator is async; make both the same"
-        )
-    return iter(enumerator)
-
-
-async def _pairs_async(enumerator: Any) -> AsyncIterator[tuple[Any, Any]]:
-    if isinstance(enumerator, Iterable):
-        for pair in enumerator:
-            yield pair
-        return
-    pairs = aiter(enumerator)
-    try:
-        async for pair in pairs:
-            yield pair
-    finally:
-        # Closing this generator alone would leave the user's open until the garbage collector comes by.
-        close = getattr(pairs, "aclose", None)
-        if close is not None:
-            await close()

@@ -86,9 +86,12 @@ class _Walk:
         self.job.build_enumerator = build_async if inspect.iscoroutinefunction(build) else build_plain
 
     def _around(self, enumerator: Any) -> Any:
-        if isinstance(enumerator, Iterable):
-            around: Any = _Pairs(lambda: self._pairs(enumerator))
-        elif hasattr(enumerator, "__aiter__"):
+        plain, asynchronous = isinstance(enumerator, Iterable), hasattr(enumerator, "__aiter__")
+        if plain and asynchronous:
+            around: Any = _EitherPairs(lambda: self._pairs(enumerator), lambda: self._pairs_async(enumerator))
+        elif plain:
+            around = _Pairs(lambda: self._pairs(enumerator))
+        elif asynchronous:
             around = _AsyncPairs(lambda: self._pairs_async(enumerator))
         else:
             return enumerator  # the run refuses it in its own words
@@ -152,6 +155,18 @@ class _AsyncPairs:
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._iterate()
+
+
+class _EitherPairs:
+    def __init__(self, pairs: Callable[[], Iterator[Any]], pairs_async: Callable[[], AsyncIterator[Any]]) -> None:
+        self._iterate = pairs
+        self._iterate_async = pairs_async
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._iterate()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._iterate_async()
 
 
 async def simulate_drain(

@@ -6,7 +6,19 @@ done. A cursor is a JSON value; what is here refuses one that it did not write. 
 
 from jobworker.iteration.enumerators.csv_files import SURPLUS, csv_rows
 from jobworker.iteration.enumerators.cursors import Counted
+from jobworker.iteration.enumerators.http_pages import pages
 from jobworker.iteration.enumerators.json_files import json_lines
 from jobworker.iteration.enumerators.sequences import list_items, number_range
+from jobworker.iteration.enumerators.wrappers import in_batches, throttled
 
-__all__ = ["SURPLUS", "Counted", "csv_rows", "json_lines", "list_items", "number_range"]
+__all__ = [
+    "SURPLUS",
+    "Counted",
+    "csv_rows",
+    "in_batches",
+    "json_lines",
+    "list_items",
+    "number_range",
+    "pages",
+    "throttled",
+]
