@@ -204,7 +204,11 @@ class Jobs(EnqueuedJobs):
         job, keeper = definition.target(), MemoryKeeper(self._places, payload.jid)
         # Nobody asks for its interruption.
         interruption = Interruption()
-        return Walk(job, lambda in_thread: Run(job, payload.args, keeper, interruption, in_thread))
+
+        def give_up() -> None:
+            keeper.disowned = True
+
+        return Walk(job, lambda in_thread: Run(job, payload.args, keeper, interruption, in_thread), give_up)
 
     def _failed(self, payload: Payload, error: BaseException) -> Steps[None]:
         definition = self._app.jobs.find(payload.job_class)

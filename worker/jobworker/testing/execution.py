@@ -45,10 +45,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Run an iterating job."""
+    """Run an iterating job. ``give_up`` is called when its time is over, and lets its thread end with the next item."""
 
     job: IteratingJob
     make: MakeRun
+    give_up: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,8 @@ async def drive(steps: Steps[T]) -> T:
 
 async def _answer(step: Call | Ask | Walk | Perform) -> Any:
     match step:
-        case Perform(Call(target, args), chain, context, seconds) if not inspect.iscoroutinefunction(target):
-            wait = on_loop(asyncio.get_running_loop())
-            with _asked_to_leave(context, seconds):
-                return await _in_thread(lambda: around_plain(chain, context, lambda: target(*args), wait))
-        case Perform(body, chain, context, seconds):
-            return await _limited(seconds, around(chain, context, lambda: _answer(body)))
+        case Perform():
+            return await _performed(step)
         case Call(target, args):
             if inspect.iscoroutinefunction(target):
                 return await target(*args)
@@ -99,6 +96,21 @@ async def _answer(step: Call | Ask | Walk | Perform) -> Any:
             return await make(_in_thread)()
         case _:
             assert_never(step)
+
+
+async def _performed(step: Perform) -> None:
+    chain, context, seconds = step.chain, step.context, step.seconds
+    match step.body:
+        case Call(target, args) if inspect.iscoroutinefunction(target):
+            await _limited(seconds, around(chain, context, lambda: target(*args)))
+        case Call(target, args):
+            wait = on_loop(asyncio.get_running_loop())
+            with _asked_to_leave(context, seconds):
+                await _in_thread(lambda: around_plain(chain, context, lambda: target(*args), wait))
+        case Walk() as walk:
+            await _walked(walk, seconds, _in_thread, lambda run: around(chain, context, run))
+        case _:
+            assert_never(step.body)
 
 
 class Here:
@@ -141,7 +153,7 @@ class Here:
             case Walk(job, make):
                 if inspect.iscoroutinefunction(job.each_iteration):
                     return self._finish(make(_at_once)())
-                return _served(make, None)
+                return _served(step, None)
             case _:
                 assert_never(step)
 
@@ -155,8 +167,8 @@ class Here:
                     _around_here(chain, context, lambda: target(*args))
             case Walk(job, make) if inspect.iscoroutinefunction(job.each_iteration):
                 self._finish(_limited(seconds, around(chain, context, make(_at_once))))
-            case Walk(_, make):
-                _around_here(chain, context, lambda: _served(make, seconds))
+            case Walk() as walk:
+                _around_here(chain, context, lambda: _served(walk, seconds))
             case _:
                 assert_never(step.body)
 
@@ -224,7 +236,26 @@ def _asked_to_leave(context: Context, seconds: float | None) -> Iterator[None]:
         timer.cancel()
 
 
-def _served(make: MakeRun, seconds: float | None) -> End:
+async def _walked(walk: Walk, seconds: float | None, in_thread: InThread, surround: Callable[[Run], Awaitable[T]]) -> T:
+    """Walk for so many seconds at most; a thread that is in an item then is waited for."""
+    calls: set[asyncio.Future[Any]] = set()
+
+    async def noted(function: Callable[[], Any]) -> Any:
+        call = asyncio.ensure_future(in_thread(function))
+        calls.add(call)
+        call.add_done_callback(calls.discard)
+        return await asyncio.shield(call)
+
+    try:
+        return await _limited(seconds, surround(walk.make(noted)))
+    except JobTimeout:
+        walk.give_up()
+        # It may want to write its place down: the event loop has to be there until it ends.
+        await asyncio.gather(*calls, return_exceptions=True)
+        raise
+
+
+def _served(walk: Walk, seconds: float | None) -> End:
     """Run it with the event loop in a thread beside; what it wants to have run in a thread is run in this one."""
     calls: SimpleQueue[_Asked | None] = SimpleQueue()
 
@@ -233,12 +264,9 @@ def _served(make: MakeRun, seconds: float | None) -> End:
         calls.put((function, future))
         return await future
 
-    async def run() -> End:
-        return await _limited(seconds, make(in_thread)())
-
     def serve() -> End:
         try:
-            return _run(run())
+            return _run(_walked(walk, seconds, in_thread, lambda run: run()))
         finally:
             calls.put(None)
 
