@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import redis
 
@@ -27,3 +28,13 @@ def gated(name: str, mib: int = 0) -> None:
         time.sleep(0.02)
     traces.hincrby("test:done", name, 1)
     del memory
+
+
+@app.job
+def until_file(path: str) -> None:
+    """Runs until a file appears: Redis is not needed for it."""
+    with Path(f"{path}.started").open("a") as started:
+        started.write("once ")
+    while not Path(path).exists():
+        time.sleep(0.02)
+    Path(f"{path}.done").touch()

@@ -18,9 +18,12 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import Client
-from jobworker.protocol.records import RescueAnswer, WorkerId
+from jobworker.protocol.records import Entry, Number, RescueAnswer, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import FleetScripts
+from jobworker.runtime.settings import Settings
+from jobworker.swarm.child import SharedLife, SharedState
+from jobworker.swarm.numbers import first_number
 from tests.integration.worker.conftest import KEYS, Traces, WorkerProcess
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
@@ -188,6 +191,13 @@ async def test_jobs_of_a_killed_process_run_again_at_once_and_those_of_others_go
     assert await pod.exit_code(30) == 0, pod.log
 
 
+async def test_what_another_process_of_the_pod_took_is_nobody_elses_to_run_after_a_cut_connection(redis: Redis) -> None:
+    life = SharedLife(2, redis, KEYS, WorkerId("a"), Settings(), SharedState())
+    numbers = [first_number(1), first_number(2), first_number(2) + 5, first_number(3)]
+    await life.scripts.hold([Entry(Number(number), "default", 0, b"{}") for number in numbers])
+    assert [entry.number for entry in await life.held()] == numbers[1:3]
+
+
 async def test_no_process_outlives_its_parent_and_the_next_life_of_the_pod_rescues_their_jobs(
     client: Client, traces: Traces, start_pod: StartPod
 ) -> None:
@@ -241,6 +251,38 @@ async def test_a_pod_that_was_taken_for_dead_begins_anew_with_all_its_processes(
     assert int(await redis.get(KEYS.stat("processed")) or 0) == 2
     pod.signal(signal.SIGTERM)
     assert await pod.exit_code(30) == 0, pod.log
+
+
+async def test_processes_hold_anew_what_a_redis_forgot_that_lost_its_data(tmp_path: Path, start_pod: StartPod) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        redis = Redis.from_url(server.url)
+        pod = start_pod("--processes", "2", "-c", "1", JOBWORKER_REDIS_URL=server.url)
+        paths = [tmp_path / name for name in ("x", "y")]
+        for path in paths:
+            await Client(redis).enqueue("until_file", [str(path)])
+        started = [Path(f"{path}.started") for path in paths]
+        await wait_until(lambda: all(path.exists() for path in started), 30, pod.log)
+        await redis.connection_pool.disconnect()
+        server.kill()
+        server.start()
+
+        async def both_are_held_anew() -> bool:
+            activity = await pod.activity(redis)
+            return activity.held == 2 and activity.running == 2
+
+        await wait_until(both_are_held_anew, 30, pod.log)
+        for path in paths:
+            path.touch()
+
+        async def holds_nothing() -> bool:
+            return (await pod.activity(redis)).held == 0
+
+        await wait_until(holds_nothing, 30, pod.log)
+        pod.signal(signal.SIGTERM)
+        assert await pod.exit_code(30) == 0, pod.log
+        assert [path.read_text() for path in started] == ["once ", "once "]
+        assert int(await redis.get(KEYS.stat("processed")) or 0) == 2
+        await redis.aclose()
 
 
 async def test_a_process_that_has_grown_ends_its_jobs_while_another_takes_its_place(

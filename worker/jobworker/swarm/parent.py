@@ -84,14 +84,18 @@ class Parent:
         gc.freeze()
         log.info("processes share what is loaded by now", extra={"processes": self._processes, "rss_mib": own // 1024})
         with self._woken_by_signals():
+            turned = time.monotonic()
             while not self._roster.over:
                 now = time.monotonic()
+                if now - turned > _STOOD_STILL_SECONDS:
+                    self._roster.forgive(now)
+                turned = now
                 for step in list(self._roster.due(now)):
                     code = self._take(step, now)
                     if code is not None:
                         return code  # this is the child
                 self._tell(now)
-                self._wait(now)
+                self._wait()
                 self._obey()
                 self._reap()
         log.info("all processes have ended", extra={"exit_code": self._roster.exit_code})
@@ -114,7 +118,7 @@ class Parent:
                     "has; another takes its place now",
                     extra={**_of(child), "rss_mib": 0 if child.report is None else child.report.rss_kb // 1024},
                 )
-                child.leaving = True
+                self._roster.recycled(child, now)
                 self._order(child, Order.LEAVE)
         return None
 
@@ -223,15 +227,12 @@ class Parent:
 
     # ── what is said ──────────────────────────────────────────────────────────
 
-    def _wait(self, began: float) -> None:
+    def _wait(self) -> None:
         for key, _ in self._selector.select(_TICK_SECONDS):
             if isinstance(key.data, Child):
                 self._hear(key.data, self._lines[key.data.number])
             else:
                 self._drain_wakeups(key.fileobj)
-        now = time.monotonic()
-        if now - began > _STOOD_STILL_SECONDS:
-            self._roster.forgive(now)
 
     def _hear(self, child: Child, line: Channel) -> None:
         try:

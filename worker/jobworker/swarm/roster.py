@@ -15,6 +15,7 @@ SILENT_SECONDS = 30.0  # without a report: stopped, or C code holds the interpre
 STARTS = 5  # that fail one after another, of a child that was never ready, before the pod gives up
 _LAST_WORDS_SECONDS = 4.0  # after the time of jobs is over; a pod has 5 s behind its drain
 _LONG_ENOUGH_SECONDS = 60.0  # of life, after which a death is not one of a row
+_RECYCLE_SECONDS = 60.0  # between two of a place: a limit that every process is over must not become a loop
 _BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.5, 30.0
 
 
@@ -62,6 +63,7 @@ class Child:
 @dataclass(slots=True)
 class _Place:
     start_at: float = float("-inf")
+    recycle_at: float = float("-inf")
     failures: int = 0  # in a row
     was_ready: bool = False
 
@@ -135,7 +137,7 @@ class Roster:
         if self.stopping or child.leaving:
             return None
         place.failures = 1 if now - child.since > _LONG_ENOUGH_SECONDS else place.failures + 1
-        if child.place == SPOKESMAN and code == EXIT_NO_START:
+        if child.place == SPOKESMAN and code == EXIT_NO_START and not place.was_ready:
             self.exit_code = EXIT_NO_START
             return "the pod cannot start"
         if not place.was_ready and place.failures >= STARTS:
@@ -165,11 +167,18 @@ class Roster:
         yield from self._starts(now)
         if not self.stopping and not any(child.leaving for child in self.workers):
             # One at a time, so that there is never more than one process too many.
-            heavy = [child for child in self.workers if self._heavy(child)]
+            heavy = [child for child in self.workers if self._heavy(child, now)]
             yield from (Recycle(child) for child in heavy[:1])
 
-    def _heavy(self, child: Child) -> bool:
-        return self.limit_kb > 0 and child.report is not None and child.report.rss_kb > self.limit_kb
+    def recycled(self, child: Child, now: float) -> None:
+        """It was told to leave; its place is free for another."""
+        child.leaving = True
+        self._places[child.place].recycle_at = now + _RECYCLE_SECONDS
+
+    def _heavy(self, child: Child, now: float) -> bool:
+        if self.limit_kb == 0 or child.report is None or child.report.rss_kb <= self.limit_kb:
+            return False
+        return now >= self._places[child.place].recycle_at
 
     def _starts(self, now: float) -> Iterator[Start]:
         taken = {child.place for child in self.children.values() if not child.leaving}
