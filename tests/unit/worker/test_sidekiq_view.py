@@ -138,9 +138,9 @@ async def stage() -> Stage:
     return Stage()
 
 
-async def test_idle_worker_is_shown_every_ten_seconds_and_a_busy_one_every_five(stage: Stage) -> None:
+async def test_idle_worker_is_shown_every_twenty_seconds_and_a_busy_one_every_five(stage: Stage) -> None:
     assert stage.beat() is not None
-    assert [second for second in range(1, 31) if stage.beat(after=1.0)] == [10, 20, 30]
+    assert [second for second in range(1, 46) if stage.beat(after=1.0)] == [20, 40]
     stage.run(1)
     assert [second for second in range(1, 13) if stage.beat(after=1.0)] == [1, 6, 11]
 
@@ -168,7 +168,7 @@ async def test_work_is_taken_away_only_after_some_was_shown(stage: Stage) -> Non
     without = stage.beat(after=1.0)
     assert without is not None
     assert (without.busy, without.work, without.had_work) == (0, (), True)
-    later = stage.beat(after=10.0)
+    later = stage.beat(after=20.0)
     assert later is not None
     assert not later.had_work
 

@@ -18,7 +18,7 @@ from jobworker.runtime.arrivals import Arrivals
 from jobworker.runtime.executor import Executor
 from jobworker.runtime.life import ALIVE_SECONDS, Life
 from jobworker.runtime.link import AWAY, Link
-from jobworker.runtime.prefetch import LINGER_SECONDS, STUCK_SECONDS, Prefetch
+from jobworker.runtime.prefetch import STUCK_SECONDS, Prefetch
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.tracking import Tracking
 from jobworker.runtime.unacknowledged import Unacknowledged
@@ -55,6 +55,7 @@ class Fetch:
         self._todo = Unacknowledged()
         self._prefetch = Prefetch(executor.concurrency)
         self._number = life.first_number
+        self._ends_since: float | None = None  # the first end that Redis does not know
         self._doubts = 0
         self._look_at = 0.0
         self._forgotten: bool | None = None
@@ -102,10 +103,14 @@ class Fetch:
         if not asked and not todo.ends:
             self._tell_drained()
             return bool(todo.back or self._executor.has_ended)
-        if self._prefetch.may_linger(self._executor, todo.ends):
-            await asyncio.sleep(LINGER_SECONDS)
-            self._executor.collect(todo)
-            asked = self._room()
+        now = time.monotonic()
+        if todo.ends and self._ends_since is None:
+            self._ends_since = now
+        pause = self._prefetch.linger(self._executor, todo.ends, now - (self._ends_since or now))
+        if pause is not None:
+            await asyncio.sleep(pause)
+            return True
+        self._ends_since = None
         sent = time.monotonic()
         taken = await self._exchange(asked)
         self._link.back()

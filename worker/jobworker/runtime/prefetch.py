@@ -11,7 +11,7 @@ from jobworker.runtime.executor import Executor
 
 _AHEAD_SECONDS = 0.01  # of work that is taken ahead
 _MOST_AHEAD = 200  # jobs; more than that gains nothing, and one script call must not hold up Redis
-_BATCH = 50  # ends that are worth a call of their own
+_BATCH = 100  # ends that are worth a call of their own
 LINGER_SECONDS = 0.002  # how long an end may wait for others, while the slots have work
 STUCK_SECONDS = 0.1  # without a start, after which jobs that were taken ahead go back
 _CAUTION_SECONDS = 5.0  # after that, in which nothing is taken ahead
@@ -35,11 +35,18 @@ class Prefetch:
         self._cautious_until = now + _CAUTION_SECONDS
         return True
 
-    def may_linger(self, executor: Executor, ends: int) -> bool:
-        """May these ends wait for more? Not where slots would run dry, or where nothing ended."""
-        if not 0 < ends < _BATCH or executor.mean_seconds is None:
-            return False
-        return len(executor.ready) * executor.mean_seconds >= 2 * LINGER_SECONDS * self._concurrency
+    def linger(self, executor: Executor, ends: int, waited: float) -> float | None:
+        """For how many seconds these ends should wait for more, which then share their call; None for not at all.
+
+        ``waited`` are the seconds that the first of them has waited already. Not where slots would run dry meanwhile.
+        Zero lets the jobs on the event loop have one turn.
+        """
+        if not 0 < ends < _BATCH or executor.mean_seconds is None or waited > LINGER_SECONDS:
+            return None
+        if len(executor.ready) >= _BATCH:
+            return 0.0
+        rest = len(executor.ready) * executor.mean_seconds / self._concurrency  # until the slots run dry
+        return LINGER_SECONDS if rest >= 2 * LINGER_SECONDS else None
 
     def _ahead(self, executor: Executor) -> int:
         if executor.mean_seconds is None or executor.started_at < self._cautious_until:
