@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import pytest
+from click import ClickException
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisAway
 
@@ -22,6 +23,7 @@ from jobworker import (
     PushBufferFull,
     SyncClient,
 )
+from jobworker.cli.enqueue import push as by_hand
 from jobworker.client.middleware import ClientMiddleware, departure
 from jobworker.client.push import Kind
 from jobworker.protocol import payload as payloads
@@ -298,6 +300,25 @@ def test_full_buffer_tells_what_was_accepted_before_it() -> None:
     assert (list(raised.value.accepted), len(accepted)) == (accepted, 2)
 
 
+def test_only_jobs_that_were_not_sent_hear_of_the_failure() -> None:
+    heard: list[int] = []
+
+    def hear(job: OutgoingJob) -> Iterator[None]:
+        job.queue = f"queue {job.args[0] % 2}"
+        try:
+            yield
+        except RedisAway:
+            heard.append(job.args[0])
+            raise
+
+    steps = departure([hear, stop], Kind("Mail", "default", 0, {}), [[0], [1], [2], [3], [13]], 1.5)
+    next(steps)
+    next(steps)
+    with pytest.raises(RedisAway):
+        steps.throw(RedisAway("gone"))
+    assert heard == [1, 3]
+
+
 async def test_many_that_do_not_fit_into_the_buffer_name_those_of_the_chunks_before() -> None:
     def nothing(_: OutgoingJob) -> Iterator[None]:
         yield
@@ -333,6 +354,17 @@ async def test_application_surrounds_its_pushes_also_with_what_is_added_later(re
     await push_all()
     await app.close()
     assert seen == ["mail [1]", "mail [2]", "mail [3]", "mail [4]"]
+
+
+def test_command_line_says_that_a_middleware_stopped_the_push() -> None:
+    app = App(NOBODY)
+
+    @app.job
+    def mail(user: int) -> None: ...
+
+    app.client_middleware(stop)
+    with pytest.raises(ClickException, match="a client middleware of the application stopped mail"):
+        by_hand(app, NOBODY, "", "mail", [13], None, None)
 
 
 async def test_what_is_no_plain_generator_function_is_refused() -> None:

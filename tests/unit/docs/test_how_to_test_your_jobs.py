@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "test-your-jobs.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from tests.unit.docs.pages import HOW_TO, assert_examples_pass, blocks, run_pytest, write_examples
+
+PAGE = HOW_TO / "test-your-jobs.md"
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """The files of the page, each named in the first line of its block."""
-    settings = ["filterwarnings = error", "pythonpath = .", "asyncio_default_fixture_loop_scope = function"]
-    (tmp_path / "pytest.ini").write_text("\n".join(["[pytest]", *settings, ""]))
-    written = []
-    for _, block in blocks("python"):
-        name = block.splitlines()[0].removeprefix("# ")
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        assert not path.exists(), f"two blocks are named {name}"
-        path.write_text(block)
-        written.append(path)
-    return written
-
-
-def blocks(language: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = BLOCK.findall(PAGE.read_text())
-    return [each for each in found if each[0] == language]
-
-
-def run_pytest(folder: Path, *paths: str) -> subprocess.CompletedProcess[str]:
-    # Only the plugin that async tests need: the examples shall not depend on ours.
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
-    environment.pop("JOBWORKER_REDIS_URL", None)
-    options = [
-        "-q",
-        "-p",
-        "pytest_asyncio.plugin",
-        "-p",
-        "no:cacheprovider",
-        "--import-mode=importlib",
-        "--strict-markers",
-    ]
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *paths],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False,
-    )  # fmt: skip
+    """The files of the page."""
+    return write_examples(PAGE, tmp_path)
 
 
 def test_examples_of_the_page_pass(files: list[Path]) -> None:
-    folder = files[0].parent
-    ran = run_pytest(folder, "--ignore=fails")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    names = [
-        name for path in files if path.parent == folder for name in re.findall(r"def (test_\w+)", path.read_text())
-    ]
-    assert f"{len(names)} passed" in ran.stdout
+    assert_examples_pass(files)
 
 
 def test_examples_of_failures_fail_with_the_words_of_the_page(files: list[Path]) -> None:
@@ -72,7 +29,7 @@ def test_examples_of_failures_fail_with_the_words_of_the_page(files: list[Path])
     assert f"{len(failing)} failed" in ran.stdout
     # pytest marks the lines of a message and indents all but the first.
     said = [line.removeprefix("E").strip() for line in ran.stdout.splitlines()]
-    shown = [line.strip() for _, block in blocks("text") for line in block.splitlines()]
+    shown = [line.strip() for block in blocks(PAGE, "text") for line in block.splitlines()]
     assert len(shown) > 3
     for line in shown:
         assert any(each.startswith(line) for each in said), f"{line!r} is not in:\n{ran.stdout}"
