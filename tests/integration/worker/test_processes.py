@@ -163,6 +163,44 @@ async def test_quiet_reaches_all_processes_and_the_pod_is_drained_when_all_are(
     await traces.until_started("z", seconds=15)
 
 
+async def test_signals_for_quiet_and_for_stacks_mean_all_processes(
+    redis: Redis, client: Client, traces: Traces, start_pod: StartPod
+) -> None:
+    pod = start_pod("--processes", "2", "-c", "1")
+    await spread(client, traces, "x", "y")
+    pod.signal(signal.SIGTTIN)
+    await wait_until(lambda: pod.log.count("in gated") >= 2, 15, pod.log)
+    pod.signal(signal.SIGTSTP)
+    await wait_until(lambda: pod.log.count("signal: quiet") == 2, 15, pod.log)
+    await client.enqueue("gated", ["z"])
+    await traces.open_gate("x")
+    await traces.open_gate("y")
+
+    async def holds_nothing() -> bool:
+        return (await pod.activity(redis)).held == 0
+
+    await wait_until(holds_nothing, 15)
+    pod.signal(signal.SIGTERM)
+    assert await pod.exit_code(30) == 0, pod.log
+    assert await traces("started") == {"x": 1, "y": 1}
+
+
+async def test_a_process_that_somebody_stops_ends_its_jobs_and_another_takes_its_place(
+    client: Client, traces: Traces, start_pod: StartPod
+) -> None:
+    pod = start_pod("--processes", "2", "-c", "1")
+    pids = await spread(client, traces, "x", "y")
+    os.kill(pids["x"], signal.SIGTERM)
+    await traces.open_gate("x")
+    await wait_until(lambda: not is_running(pids["x"]), 15)
+    assert (await spread(client, traces, "z"))["z"] not in set(pids.values())
+    await traces.open_gate("y")
+    await traces.open_gate("z")
+    pod.signal(signal.SIGTERM)
+    assert await pod.exit_code(30) == 0, pod.log
+    assert await traces("started") == {"x": 1, "y": 1, "z": 1}
+
+
 async def test_jobs_of_a_killed_process_run_again_at_once_and_those_of_others_go_on(
     redis: Redis, client: Client, traces: Traces, start_pod: StartPod
 ) -> None:
@@ -328,7 +366,7 @@ async def test_probes_speak_for_all_processes(start_pod: StartPod) -> None:
 async def test_processes_that_cannot_start_end_the_pod_with_the_reason(start_pod: StartPod) -> None:
     pod = start_pod("--processes", "2", TEST_CHILDREN_FAIL="1")
     assert await pod.exit_code(60) == 1
-    assert "ended 5 times in a row before it could take a job" in pod.log
+    assert "ended 4 times in a row before it could take a job" in pod.log
 
 
 async def test_a_redis_that_is_away_at_the_start_ends_the_pod(start_pod: StartPod) -> None:

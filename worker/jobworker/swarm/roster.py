@@ -12,7 +12,7 @@ SPOKESMAN = 0
 """Number of the place of the child that speaks for the pod; those that run jobs have the places from 1 on."""
 
 SILENT_SECONDS = 30.0  # without a report: stopped, or C code holds the interpreter; a hung event loop is silent too
-STARTS = 5  # that fail one after another, of a child that was never ready, before the pod gives up
+STARTS = 4  # that fail one after another, of a child that was never ready, before the pod gives up
 _LAST_WORDS_SECONDS = 4.0  # after the time of jobs is over; a pod has 5 s behind its drain
 _LONG_ENOUGH_SECONDS = 60.0  # of life, after which a death is not one of a row
 _RECYCLE_SECONDS = 60.0  # between two of a place: a limit that every process is over must not become a loop
