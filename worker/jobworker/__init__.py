@@ -17,7 +17,17 @@ from jobworker.errors import (
     StaleEpoch,
     UnknownJob,
 )
-from jobworker.iteration.enumerators import csv_rows, in_batches, json_lines, list_items, number_range, pages, throttled
+from jobworker.iteration.enumerators import (
+    csv_rows,
+    in_batches,
+    json_lines,
+    list_items,
+    number_range,
+    pages,
+    sql_ranges,
+    sql_records,
+    throttled,
+)
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
@@ -56,5 +66,7 @@ __all__ = [
     "list_items",
     "number_range",
     "pages",
+    "sql_ranges",
+    "sql_records",
     "throttled",
 ]

@@ -9,6 +9,7 @@ from jobworker.iteration.enumerators.cursors import Counted
 from jobworker.iteration.enumerators.http_pages import pages
 from jobworker.iteration.enumerators.json_files import json_lines
 from jobworker.iteration.enumerators.sequences import list_items, number_range
+from jobworker.iteration.enumerators.sql import sql_ranges, sql_records
 from jobworker.iteration.enumerators.wrappers import in_batches, throttled
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "list_items",
     "number_range",
     "pages",
+    "sql_ranges",
+    "sql_records",
     "throttled",
 ]
