@@ -7,6 +7,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -38,6 +39,13 @@ async def test_one_identity_stands_for_all_processes_and_a_signal_ends_all(
         return (await pod.activity(redis)).running == 4
 
     await wait_until(all_are_counted, 15)
+
+    async def sidekiq_sees_each_with_its_jobs() -> bool:
+        shown = cast("set[bytes]", await redis.smembers(KEYS.processes))
+        busy = [await redis.hget(KEYS.process(identity.decode()), "busy") for identity in shown]
+        return busy == [b"2", b"2"]
+
+    await wait_until(sidekiq_sees_each_with_its_jobs, 15)
     pod.signal(signal.SIGTERM)
     for name in pids:
         await traces.open_gate(name)
