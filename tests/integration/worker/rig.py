@@ -19,7 +19,8 @@ from jobworker.runtime.fetch import Fetch
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
-from jobworker.runtime.settings import Settings
+from jobworker.runtime.order import QueueOrder
+from jobworker.runtime.settings import Order, Settings, parse_queues
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.tracking import Tracking
 
@@ -38,7 +39,14 @@ class Rig:
     @classmethod
     @asynccontextmanager
     async def of(
-        cls, redis: Redis, app: App, *, through: Redis | None = None, concurrency: int = 5, worker: str = "a"
+        cls,
+        redis: Redis,
+        app: App,
+        *,
+        through: Redis | None = None,
+        concurrency: int = 5,
+        worker: str = "a",
+        queues: str = "default",
     ) -> AsyncIterator[Self]:
         """Registered, and not taking jobs yet: ``start`` does."""
         connection, keys, state, link = through or redis, Keys(), WorkerState(), Link("redis")
@@ -46,7 +54,8 @@ class Rig:
         await life.begin()
         executor = Executor(app.jobs, state, lambda run: RedisKeeper(life, link, run), concurrency)
         tracking = Tracking(connection, link)
-        fetch = Fetch(life, link, state, executor, tracking, lambda: ["default"], lambda: None)
+        order = QueueOrder(parse_queues(queues), Order.STRICT)
+        fetch = Fetch(life, link, state, executor, tracking, order, lambda: None)
         task = asyncio.create_task(asyncio.sleep(0))
         rig = cls(redis, state, life, executor, fetch, task)
         listening = asyncio.create_task(tracking.run())
@@ -80,9 +89,15 @@ class Rig:
 
 @asynccontextmanager
 async def rigged(
-    redis: Redis, app: App, *, through: Redis | None = None, concurrency: int = 5, worker: str = "a"
+    redis: Redis,
+    app: App,
+    *,
+    through: Redis | None = None,
+    concurrency: int = 5,
+    worker: str = "a",
+    queues: str = "default",
 ) -> AsyncIterator[Rig]:
     """A rig that takes jobs."""
-    async with Rig.of(redis, app, through=through, concurrency=concurrency, worker=worker) as rig:
+    async with Rig.of(redis, app, through=through, concurrency=concurrency, worker=worker, queues=queues) as rig:
         rig.start()
         yield rig

@@ -114,3 +114,19 @@ async def test_a_queue_that_gives_nothing_is_looked_at_again(redis: Redis) -> No
         assert ran == []
         await set_limit(redis, KEYS, "default", QueueLimit())
         await wait_until(lambda: ran == [1], 10)
+
+
+async def test_queues_that_match_a_pattern_are_taken_as_soon_as_they_are_made(redis: Redis) -> None:
+    ran = Ran()
+    job = payloads.new("note", [1], queue="mail_a", now=0).to_json()
+    async with rigged(redis, ran.app, queues="mail_* !mail_bulk") as rig:
+        await wait_until(lambda: rig.fetch._queues is not None and rig.fetch._queues.armed, 10)
+        for name in ("mail_bulk", "reports", "mail_a"):
+            await redis.sadd(KEYS.queues, name)
+            await redis.lpush(KEYS.queue(name), job)
+        await wait_until(lambda: ran == [1], 10)
+        await wait_until(rig.holds_nothing, 10)
+        await redis.lpush(KEYS.queue("mail_a"), job)
+        await wait_until(lambda: ran == [1, 1], 10)
+        left = [await redis.llen(KEYS.queue(name)) for name in ("mail_bulk", "reports", "mail_a")]
+    assert left == [1, 1, 0]

@@ -20,7 +20,8 @@ from jobworker.runtime.fetch import Fetch
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
-from jobworker.runtime.settings import Settings
+from jobworker.runtime.order import QueueOrder
+from jobworker.runtime.settings import Order, QueueWeight, Settings
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.tracking import Tracking
 from tests.waiting import wait_until
@@ -83,7 +84,9 @@ async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[lis
 
     executor = Executor(app.jobs, state, keeper, 5)
     tracking = Tracking(redis, link)
-    fetch = Fetch(life, link, state, executor, tracking, lambda: ["default"], lambda: None)
+    fetch = Fetch(
+        life, link, state, executor, tracking, QueueOrder((QueueWeight("default"),), Order.STRICT), lambda: None
+    )
     task, listening = asyncio.create_task(fetch.run()), asyncio.create_task(tracking.run())
     yield numbers
     await end([task, listening])

@@ -15,6 +15,7 @@ from jobworker.app import App
 from jobworker.cli.loading import load
 from jobworker.cli.options import redis_options
 from jobworker.errors import ConfigurationError
+from jobworker.protocol.queue_patterns import takes
 from jobworker.protocol.records import WorkerId
 from jobworker.runtime import logs
 from jobworker.runtime.process import EXIT_JOBS_CUT, Process
@@ -28,7 +29,8 @@ log = logging.getLogger("jobworker.worker")
 @click.argument("target", metavar="MODULE:APP")
 @click.option(
     "-q", "--queues", envvar="JOBWORKER_QUEUES", default=None,
-    help="'critical,5 default,1': names and weights. By default the queues that the jobs of the application name.",
+    help="'critical,5 default,1': names and weights; 'mail_* !mail_bulk': by pattern. "
+    "By default the queues that the jobs of the application name.",
 )  # fmt: skip
 @click.option(
     "--order",
@@ -154,7 +156,7 @@ def queues_of(app: App, written: str | None) -> tuple[QueueWeight, ...]:
         queues = parse_queues(written)
     except ConfigurationError as error:
         raise click.BadParameter(str(error), param_hint="-q/--queues or JOBWORKER_QUEUES") from error
-    missed = sorted(set(named) - {queue.name for queue in queues})
+    missed = [name for name in named if not takes([queue.name for queue in queues], name)]
     if missed:
         log.warning(
             "jobs of this application go to queues that this worker does not take: add them to -q, or run another",

@@ -22,7 +22,7 @@ Await = Callable[[Coroutine[Any, Any, Any]], Any]
 T = TypeVar("T")
 
 
-class Skipped(Exception):  # no error: somebody wanted it so
+class Skipped(BaseException):  # no error: nobody around it who catches errors shall get it
     """A middleware returned without yielding: the job shall not run, and is done."""
 
 

@@ -20,6 +20,7 @@ from jobworker.protocol.job_sets import Found
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.limits import QueueLimit, limits
 from jobworker.protocol.processes import LABEL
+from jobworker.protocol.queue_patterns import is_pattern, takes
 from jobworker.protocol.reading import activities, queue_depths
 from jobworker.protocol.records import Activity, Entry, QueueDepth, WorkerId
 
@@ -128,7 +129,7 @@ async def queue_reports(
     sidekiq = await sidekiq_queues(redis, keys, workers)
     live = [worker for worker in workers if worker.activity.alive]
     names = {_name(name) for name in known | paused}
-    names |= sidekiq | limited.keys() | {queue for worker in live for queue in worker.queues}
+    names |= sidekiq | limited.keys() | {queue for worker in live for queue in worker.queues if not is_pattern(queue)}
     depths = await queue_depths(redis, keys, sorted(names))
     held = Counter(job.queue for worker in workers for job in worker.jobs)
     return tuple(
@@ -136,7 +137,7 @@ async def queue_reports(
             depth=depth,
             paused_until=ends.get(depth.name) if depth.paused else None,
             running=held[depth.name],
-            workers=sum(depth.name in worker.queues for worker in live),
+            workers=sum(takes(worker.queues, depth.name) for worker in live),
             sidekiq=depth.name in sidekiq,
             limit=limited.get(depth.name, QueueLimit()),
         )

@@ -57,6 +57,13 @@ class Arrivals:
         elif not self._watch().armed:
             self._ask()
 
+    def queues_changed(self) -> None:
+        """Wait for others than before."""
+        if self._token is not None:
+            self._token.add_done_callback(_forget)
+            self._token.cancel()
+            self._token = None
+
     def came(self) -> None:
         """A look brought jobs."""
         self._expecting = self._fruitless = False
@@ -90,7 +97,9 @@ class Arrivals:
         self._later = None
         if self._expecting:
             self._asked_at = time.monotonic()
-            self._watch().arm()
+            watched = self._watch()
+            if watched.keys:
+                watched.arm()
 
     def _found(self) -> None:
         """A queue has jobs. If the look that follows brings none, they are not to be had now."""
@@ -111,6 +120,8 @@ class Arrivals:
 
     async def _next_token(self) -> None:
         wakes = [self._life.keys.wake(queue) for queue in sorted(self._queues())]
+        if not wakes:
+            await asyncio.sleep(_LOOK_SECONDS)  # until queues are learned, which cancels this
         began = time.monotonic()
         while True:
             limit = _LOOK_SECONDS if self._tracking.works else POLL_SECONDS
@@ -134,3 +145,8 @@ class Arrivals:
         finally:
             await pool.release(connection)
         return answer is not None
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from jobworker.errors import StaleEpoch
@@ -18,9 +18,10 @@ from jobworker.runtime.arrivals import Arrivals
 from jobworker.runtime.executor import Executor
 from jobworker.runtime.life import ALIVE_SECONDS, Life
 from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.order import QueueOrder
 from jobworker.runtime.prefetch import STUCK_SECONDS, Prefetch
 from jobworker.runtime.state import WorkerState
-from jobworker.runtime.tracking import Tracking
+from jobworker.runtime.tracking import Tracking, Watched
 from jobworker.runtime.unacknowledged import Unacknowledged
 
 log = logging.getLogger("jobworker.fetch")
@@ -30,6 +31,7 @@ _AT_ONCE = 500  # ends of jobs in one script call
 _ENDED_STATE_SECONDS = 7 * 24 * 3600  # how long the progress of a completed job can be read
 _DOUBTS = 3  # looks after a take that was cut off: Redis may carry it out late
 _DOUBT_SECONDS = 1.0
+_LEARN_SECONDS = 10.0  # between two looks at which queues there are, where some are taken by pattern
 
 
 class Fetch:
@@ -42,7 +44,7 @@ class Fetch:
         state: WorkerState,
         executor: Executor,
         tracking: Tracking,
-        order: Callable[[], Sequence[str]],
+        order: QueueOrder,
         on_drained: Callable[[], None],
     ) -> None:
         self._life = life
@@ -52,6 +54,10 @@ class Fetch:
         self._order = order
         self._on_drained = on_drained
         self._arrivals = Arrivals(life, tracking, state.wake, order)
+        self._queues: Watched | None = None  # the set of their names, where some are taken by pattern
+        self._learn_at = float("-inf")
+        if order.by_pattern:
+            self._queues = tracking.watch([life.keys.queues], lambda: None, self._queues_changed)
         self._todo = Unacknowledged()
         self._prefetch = Prefetch(executor.concurrency)
         self._number = life.first_number
@@ -81,6 +87,8 @@ class Fetch:
             self._executor.collect(self._todo)
             if self._life.stale:
                 await self._begin_again()
+            if self._queues is not None and time.monotonic() >= self._learn_at:
+                await self._learn_queues(self._queues)
             if self._doubts and time.monotonic() >= self._look_at:
                 await self._look_for_unknown()
             if not await self._cycle():
@@ -181,6 +189,20 @@ class Fetch:
             for entry in entries:
                 self._todo.give_back(entry)
 
+    async def _learn_queues(self, watched: Watched) -> None:
+        """Look which queues there are: when one was made, and from time to time since not every Redis tells."""
+        if not watched.armed:
+            watched.arm()
+        names = await cast("Awaitable[set[bytes]]", self._life.redis.smembers(self._life.keys.queues))
+        self._learn_at = time.monotonic() + _LEARN_SECONDS
+        if self._order.learn(name.decode("utf-8", "replace") for name in names):
+            log.info("queues are taken by pattern", extra={"queues": " ".join(sorted(self._order())) or "none yet"})
+            self._arrivals.queues_changed()
+
+    def _queues_changed(self) -> None:
+        self._learn_at = float("-inf")
+        self._state.wake.set()
+
     def _room(self) -> int:
         """How many jobs to ask for."""
         return self._prefetch.room(self._executor) if self._state.taking else 0
@@ -210,6 +232,8 @@ class Fetch:
         """Seconds after which there is something to look at though nothing happened."""
         if self._executor.ready:
             return STUCK_SECONDS
+        if self._queues is not None and not self._doubts:
+            return max(self._learn_at - time.monotonic(), 0.0)
         return _DOUBT_SECONDS if self._doubts else None
 
     def _doubt(self) -> None:

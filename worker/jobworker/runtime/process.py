@@ -25,7 +25,7 @@ from jobworker.runtime.heartbeat import Heartbeat, listen
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
-from jobworker.runtime.order import queue_order
+from jobworker.runtime.order import QueueOrder
 from jobworker.runtime.rescue import Watch
 from jobworker.runtime.scheduler import Scheduler
 from jobworker.runtime.settings import Settings
@@ -62,7 +62,7 @@ class Process:
             self._state,
             self._executor,
             self._tracking,
-            queue_order(settings.queues, settings.order),
+            QueueOrder(settings.queues, settings.order),
             self._on_drained,
         )
         self._heartbeat = self._new_heartbeat()

@@ -13,6 +13,7 @@ from enum import Enum
 
 from jobworker.client.connection import DEFAULT_URL
 from jobworker.errors import ConfigurationError
+from jobworker.protocol.queue_patterns import EXCLUDE
 from jobworker.protocol.records import WorkerId
 
 MAX_WEIGHT = 100
@@ -59,6 +60,8 @@ class Settings:
 def parse_queues(text: str) -> tuple[QueueWeight, ...]:
     """Read ``critical,5 default,1`` or ``critical default``: names with optional weights.
 
+    ``mail_*`` takes all queues of such names, also those that do not exist yet, and ``!mail_bulk`` leaves one out.
+
     Raises:
         ConfigurationError: no queue, one twice, or a weight out of 1 to 100.
     """
@@ -66,6 +69,8 @@ def parse_queues(text: str) -> tuple[QueueWeight, ...]:
     if not queues:
         raise ConfigurationError("no queue is named; write for example: critical,5 default,1")
     names = [queue.name for queue in queues]
+    if all(name.startswith(EXCLUDE) for name in names):
+        raise ConfigurationError(f"{text.strip()!r} only leaves queues out; name those to take as well, for example: *")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError(f"the queue {twice[0]} is named twice; give it a weight instead: {twice[0]},2")
@@ -74,10 +79,12 @@ def parse_queues(text: str) -> tuple[QueueWeight, ...]:
 
 def _queue(part: str) -> QueueWeight:
     name, comma, weight = part.partition(",")
-    if not name:
+    if not name.removeprefix(EXCLUDE):
         raise ConfigurationError(f"{part!r} names no queue; write NAME or NAME,WEIGHT")
     if not comma:
         return QueueWeight(name)
+    if name.startswith(EXCLUDE):
+        raise ConfigurationError(f"{part!r}: a queue that is left out has no weight")
     if not weight.isascii() or not weight.isdigit() or not 1 <= int(weight) <= MAX_WEIGHT:
         raise ConfigurationError(
             f"{part!r}: the weight must be a whole number from 1 to {MAX_WEIGHT}; separate queues by spaces"
