@@ -26,10 +26,10 @@ class _Place:
 class nested:  # noqa: N801  # reads as what it is: `return nested(shops, products_of, cursor)`
     """Pairs of an outer item and an inner one: ``outer(cursor)`` and ``inner(item, cursor)`` make the enumerators.
 
-    The cursor is {"outer": [cursor before the outer item, cursor behind it], "inner": cursor}. A run goes on within the
-    outer item that it was in, or with the next if that one is gone; those that came before it meanwhile are passed over,
-    as the walk had passed them. So the outer enumerator must give its items in the same order each time: a list, a file, a
-    table, not `redis_scan`. ``inner`` may return another `nested`.
+    The cursor is {"outer": [cursor before the outer item, cursor behind it], "inner": cursor}. A run goes on within
+    the outer item that it was in, or with the next if that one is gone; those that came before it meanwhile are
+    passed over, as the walk had passed them. So the outer enumerator must give its items in the same order each time:
+    a list, a file, a table, not `redis_scan`. ``inner`` may return another `nested`.
 
     Raises:
         CursorMismatch: the cursor is another enumerator's, or the outer items come in another order now.
