@@ -33,6 +33,7 @@ from jobworker.iteration.enumerators import (
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
+from jobworker.jobs.fetcher import Fetcher, UnitOfWork
 from jobworker.protocol.deaths import DeadJob, DeadSet
 from jobworker.protocol.payload import Payload
 
@@ -48,6 +49,7 @@ __all__ = [
     "CursorMismatch",
     "DeadJob",
     "DeadSet",
+    "Fetcher",
     "IteratingJob",
     "Job",
     "JobTimeout",
@@ -60,6 +62,7 @@ __all__ = [
     "PushBufferFull",
     "StaleEpoch",
     "SyncClient",
+    "UnitOfWork",
     "UnknownJob",
     "context",
     "csv_rows",

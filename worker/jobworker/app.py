@@ -25,6 +25,7 @@ from jobworker.errors import ConfigurationError
 from jobworker.iteration.job import IteratingJob, register
 from jobworker.jobs import definition
 from jobworker.jobs.definition import DeathHandler, Definition, JobOptions, Options
+from jobworker.jobs.fetcher import Fetcher
 from jobworker.jobs.middleware import Middleware, checked
 from jobworker.jobs.registry import Registry
 from jobworker.protocol.deaths import DeadSet
@@ -323,6 +324,13 @@ class App:
         """
         self.around_pushes.append(client_middleware.checked(surround))
         return surround
+
+    def add_fetcher(self, fetcher: Fetcher) -> None:
+        """Have workers run jobs from somewhere else too, in slots that their Redis queues leave free.
+
+        Each process of a worker calls the same fetcher from its event loop; see `jobworker.jobs.fetcher`.
+        """
+        self.jobs.fetchers.append(fetcher)
 
     def _define(self, target: Any, name: str | None, options: Options) -> Any:
         if inspect.isclass(target):

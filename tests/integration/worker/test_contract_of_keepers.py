@@ -14,10 +14,10 @@ from jobworker.iteration.run import End, Keeper, Kept, Place, Run
 from jobworker.jobs.context import Context, Interruption
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.records import Checkpoint, Entry, Number, Progress, WorkerId
-from jobworker.runtime.executor import Running
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
+from jobworker.runtime.running import Running
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
 from jobworker.testing import MemoryKeeper, Places

@@ -15,12 +15,13 @@ from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Taken, WorkerId
 from jobworker.protocol.scripts import NOTHING_HELD, WorkerScripts
-from jobworker.runtime.executor import Executor, Running
+from jobworker.runtime.executor import Executor
 from jobworker.runtime.fetch import Fetch
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
 from jobworker.runtime.order import QueueOrder
+from jobworker.runtime.running import Running
 from jobworker.runtime.settings import Order, QueueWeight, Settings
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.tracking import Tracking

@@ -14,8 +14,8 @@ from jobworker.protocol import payload as payloads
 from jobworker.protocol import processes
 from jobworker.protocol.processes import Shown, Work, work_fields
 from jobworker.protocol.records import Entry, Number
-from jobworker.runtime.executor import Running
 from jobworker.runtime.life import Life
+from jobworker.runtime.running import Running
 from jobworker.runtime.sidekiq import SidekiqView
 from jobworker.runtime.state import WorkerState
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from jobworker.errors import ConfigurationError, UnknownJob
 from jobworker.jobs.definition import DeathHandler, Definition
+from jobworker.jobs.fetcher import Fetcher
 from jobworker.jobs.middleware import Middleware
 
 _SHOWN = 20  # names in a message
@@ -18,6 +19,7 @@ class Registry:
         self._definitions: dict[str, Definition] = {}
         self.death_handlers: list[DeathHandler] = []
         self.middleware: list[Middleware] = []
+        self.fetchers: list[Fetcher] = []
 
     def add(self, definition: Definition) -> None:
         """Take it in.

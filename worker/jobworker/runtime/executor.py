@@ -16,13 +16,13 @@ from typing import Any
 from jobworker.errors import JobTimeout, JobworkerError, MalformedPayload, NotHeld, UnknownJob
 from jobworker.iteration.run import End, Keeper, Run
 from jobworker.jobs.context import CURRENT, Context
-from jobworker.jobs.definition import Definition, Kind
+from jobworker.jobs.definition import Kind
 from jobworker.jobs.middleware import Skipped, around, around_plain, on_loop
 from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
-from jobworker.protocol.payload import Payload
 from jobworker.protocol.records import Entry, Finished, Number, Outcome
 from jobworker.runtime.failure import Failures
+from jobworker.runtime.running import Ended, Running
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.threads import Threads
 from jobworker.runtime.timelimit import TimeLimit
@@ -31,36 +31,6 @@ from jobworker.runtime.unacknowledged import Unacknowledged
 log = logging.getLogger("jobworker.jobs")
 
 _MEMORY = 100  # jobs that the mean duration remembers
-
-
-class Running:
-    """A job that was taken. ``began`` is None while it waits for a slot, then a monotonic time in seconds.
-
-    ``disowned``: Redis gave it to somebody else; ``cut``: the process ends; ``complete``: an iterating one has no more
-    items. ``limit`` is its time limit while it runs, if it has one.
-    """
-
-    __slots__ = (
-        "began", "complete", "context", "cut", "definition", "disowned", "ended", "entry", "limit", "payload", "task",
-    )  # fmt: skip
-
-    def __init__(self, entry: Entry, payload: Payload, definition: Definition, context: Context) -> None:
-        self.entry = entry
-        self.payload = payload
-        self.definition = definition
-        self.context = context
-        self.began: float | None = None
-        self.ended = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.limit: TimeLimit | None = None
-        self.disowned = False
-        self.cut = False
-        self.complete = False
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been running."""
-        return 0.0 if self.began is None else round(time.monotonic() - self.began, 3)
 
 
 class _Back(JobworkerError):
@@ -126,6 +96,34 @@ class Executor:
                 self.ready.append(job)
         self.dispatch()
 
+    @property
+    def free(self) -> int:
+        """Slots that no job waits for."""
+        return 0 if self.ready else len(self._slots)
+
+    def accept_one(self, entry: Entry, on_end: Callable[[Ended], None]) -> bool:
+        """Start a job that is not from Redis, if a slot is free; ``on_end`` hears of its end. Was it accepted?"""
+        try:
+            self._slots.pop()
+        except IndexError:
+            return False
+        job = self._read(entry)
+        refused: Finished | None = None
+        if job is None:
+            _, refused = self._refused.pop()
+        elif job.definition.kind is Kind.ITERATING:
+            # Its place is kept for who holds it in Redis, so it goes there: due at once.
+            refused = Finished(entry.number, entry.queue, Outcome.RETRY, time.time(), entry.payload)
+        if job is None or refused is not None:
+            self._slots.append(None)
+            on_end(Ended(finished=refused))
+            return True
+        job.on_end = on_end
+        self.held[entry.number] = job
+        self.by_queue[entry.queue] += 1
+        self._launch(job)
+        return True
+
     def dispatch(self) -> None:
         """Start what waits, as far as slots are free and the worker takes jobs."""
         while self.ready and self._state.taking:
@@ -170,7 +168,9 @@ class Executor:
                 continue  # given up before it ended
             count += 1
             seconds += job.ended - (job.began or job.ended)
-            if error is None and not job.disowned:
+            if job.on_end is not None:
+                job.on_end(self._outcome(job, error))
+            elif error is None and not job.disowned:
                 into.went_well(job.entry)
                 if job.complete:
                     into.complete[job.entry.number] = job.payload.jid
@@ -186,7 +186,7 @@ class Executor:
     def disown(self) -> int:
         """Redis gave all jobs to somebody else: stop what can be stopped, let no result out. How many there were."""
         self.unstarted()
-        disowned = [job for job in self.held.values() if not job.disowned]
+        disowned = [job for job in self.held.values() if not job.disowned and job.on_end is None]
         for job in disowned:
             job.disowned = True
             if job.task is not None:
@@ -346,6 +346,11 @@ class Executor:
         if self.ready:
             self.dispatch()
         self._state.wake.set()
+
+    def _outcome(self, job: Running, error: BaseException | None) -> Ended:
+        if error is None or isinstance(error, _Back):
+            return Ended(back=error is not None)
+        return Ended(finished=self._failures.finished(job.entry, job.payload, job.context, error, job.seconds))
 
     def _collect_other(self, job: Running, error: BaseException | None, into: Unacknowledged) -> None:
         if job.disowned:

@@ -67,11 +67,12 @@ class Fetch:
         self._forgotten: bool | None = None
         self.drained = asyncio.Event()
         self.on_begun: Callable[[], None] = lambda: None
+        self.untold: Callable[[], int] = lambda: 0  # ends of jobs that are not from Redis
 
     @property
     def load(self) -> int:
         """Jobs whose code runs here or whose end is not acknowledged."""
-        return len(self._executor.held) + len(self._todo)
+        return len(self._executor.held) + len(self._todo) + self.untold()
 
     async def run(self) -> None:
         """Take, run, acknowledge, until cancelled."""
@@ -284,5 +285,5 @@ class Fetch:
 
     def _everything(self) -> list[Entry]:
         """All jobs that would be lost with this process: running, and ended without Redis knowing."""
-        held = [job.entry for job in self._executor.held.values() if not job.disowned]
+        held = [job.entry for job in self._executor.held.values() if not job.disowned and job.on_end is None]
         return [*held, *self._todo.entries()]

@@ -26,9 +26,9 @@ from jobworker.protocol.keys import Keys
 from jobworker.protocol.processes import CLEANUP_SECONDS, remove_dead
 from jobworker.protocol.records import WorkerId
 from jobworker.protocol.scripts import WorkerScripts
-from jobworker.runtime.executor import Running
 from jobworker.runtime.life import ALIVE_SECONDS, Life
 from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.running import Running
 from jobworker.runtime.sidekiq import SidekiqView
 from jobworker.runtime.state import WorkerState
 

@@ -12,9 +12,9 @@ from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.iteration.run import Kept, Place
 from jobworker.protocol.records import Checkpoint
 from jobworker.protocol.scripts import WorkerScripts
-from jobworker.runtime.executor import Running
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
+from jobworker.runtime.running import Running
 
 _AGAIN_SECONDS = 0.2  # between two looks at whether Redis or a new life is there
 

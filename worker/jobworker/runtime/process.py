@@ -31,6 +31,7 @@ from jobworker.runtime.scheduler import Scheduler
 from jobworker.runtime.settings import Settings
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.tracking import Tracking
+from jobworker.runtime.units import Units
 
 log = logging.getLogger("jobworker.worker")
 
@@ -66,6 +67,8 @@ class Process:
             self._on_drained,
         )
         self._heartbeat = self._new_heartbeat()
+        self._units = [Units(fetcher, self._life, self._state, self._executor) for fetcher in app.jobs.fetchers]
+        self._fetch.untold = lambda: sum(units.untold for units in self._units)
         self._fetch.on_begun = self._heartbeat.registered
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -148,6 +151,7 @@ class Process:
             self._spawn(watch.run(), "rescue"),
             self._spawn(Scheduler(self._life, self._link, watch, deaths, tracking=self._tracking).run(), "scheduler"),
             self._spawn(self._tracking.run(), "tracking"),
+            *(self._spawn(units.run(), "fetcher") for units in self._units),
         ]
 
     async def _drain(self) -> bool:

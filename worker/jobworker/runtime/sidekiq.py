@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from jobworker.protocol.processes import Shown, Work, work_fields
-from jobworker.runtime.executor import Running
 from jobworker.runtime.life import Life
+from jobworker.runtime.running import Running
 from jobworker.runtime.state import WorkerState
 
 BUSY_SECONDS, IDLE_SECONDS = 5.0, 20.0

@@ -1,0 +1,54 @@
+"""A job that a worker has taken, from its arrival to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jobworker.jobs.context import Context
+from jobworker.jobs.definition import Definition
+from jobworker.protocol.payload import Payload
+from jobworker.protocol.records import Entry, Finished
+from jobworker.runtime.timelimit import TimeLimit
+
+
+class Running:
+    """A job that was taken. ``began`` is None while it waits for a slot, then a monotonic time in seconds.
+
+    ``disowned``: Redis gave it to somebody else; ``cut``: the process ends; ``complete``: an iterating one has no more
+    items. ``limit`` is its time limit while it runs, if it has one; ``on_end`` who wants to know of its end in place of
+    Redis.
+    """
+
+    __slots__ = (
+        "began", "complete", "context", "cut", "definition", "disowned", "ended", "entry", "limit", "on_end",
+        "payload", "task",
+    )  # fmt: skip
+
+    def __init__(self, entry: Entry, payload: Payload, definition: Definition, context: Context) -> None:
+        self.entry = entry
+        self.payload = payload
+        self.definition = definition
+        self.context = context
+        self.began: float | None = None
+        self.ended = 0.0
+        self.task: asyncio.Task[None] | None = None
+        self.limit: TimeLimit | None = None
+        self.on_end: Callable[[Ended], None] | None = None
+        self.disowned = False
+        self.cut = False
+        self.complete = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return 0.0 if self.began is None else round(time.monotonic() - self.began, 3)
+
+
+class Ended(NamedTuple):
+    """How a job ended: ``back`` where it did not and has to run again; ``finished`` what becomes of it if it failed."""
+
+    back: bool = False
+    finished: Finished | None = None
