@@ -170,11 +170,19 @@ INVALID = {
     ),
     "a queue with a comma": (
         'spec: {worker: {queues: [{name: "a,5"}]}}',
-        "name a queue with at least one character, without whitespace or comma",
+        "name a queue with at least one character, without whitespace, comma or pattern",
+    ),
+    "queues by pattern": (
+        'spec: {worker: {queues: [{name: "mail_*"}]}}',
+        "name a queue with at least one character, without whitespace, comma or pattern",
+    ),
+    "a queue that is left out": (
+        'spec: {worker: {queues: [{name: a}, {name: "!mails"}]}}',
+        "name a queue with at least one character, without whitespace, comma or pattern",
     ),
     "a queue without a name": (
         'spec: {worker: {queues: [{name: ""}]}}',
-        "name a queue with at least one character, without whitespace or comma",
+        "name a queue with at least one character, without whitespace, comma or pattern",
     ),
     "no Redis": (
         "spec: {redis: {url: null}}",
