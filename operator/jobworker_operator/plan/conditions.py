@@ -118,7 +118,7 @@ def _held(situation: Situation) -> str:
     names = f"{situation.holding[0].pod.name}{more(len(situation.holding))}"
     return (
         f"The deletion waits for pod {names}, of which nobody can tell whether it holds jobs. "
-        f"To give it up: {situation.giving_up}; jobs that run there start again elsewhere"
+        f"To give it up: {situation.giving_up}; jobs that run there go back to their queues once Redis answers"
     )
 
 

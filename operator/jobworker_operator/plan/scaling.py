@@ -97,7 +97,9 @@ def _stabilize(
     if highest >= current:
         return current, f"{why}; held by the highest of the last {window} s"
     if now - observation.watching_since < window:
-        return current, f"{why}; held until this operator has watched for {window} s"
+        # The upper limit is the user's word, as the lower one is, and needs no history.
+        held = min(current, scaling.max_replicas)
+        return held, f"{why}; held until this operator has watched for {window} s"
     if any(member.state is PodState.UNKNOWN for member in census.replicas):
         return current, f"{why}; held, for it is not known of every pod what it does"
     if highest > recommended:

@@ -153,6 +153,10 @@ def test_kubectl_scale_against_auto_is_brought_back_between_the_limits(
     assert size(auto(scaled_to), depth, history=busy_lately, watching_since=NOW - 1000) == expected
 
 
+def test_the_upper_limit_holds_from_the_first_moment_on() -> None:
+    assert size(auto(25), 0, watching_since=NOW - 1) == 10
+
+
 def test_a_pod_of_which_nothing_is_known_holds_scale_in() -> None:
     assert size(auto(5), 0, workers={"p0": idle(alive=False)}) is None
     assert size(auto(5), 0) == 1
