@@ -21,6 +21,7 @@ _BLOCKED_SECONDS = 1.0  # between two looks at queues that have jobs and give no
 _BLOCK_SECONDS = 15.0  # of one BLPOP
 _ANSWER_SECONDS = 5.0  # how much later than that Redis may answer
 _HOLD_SECONDS = 0.1  # between two questions of an idle worker whose queues change all the time
+_TOKEN_SECONDS = 0.003  # in which a token that came with the change brings the jobs, and no question is needed
 _SPREAD_SECONDS = 0.002  # for each worker, so that a job does not bring all of them at once
 _MOST_SPREAD_SECONDS = 0.1
 
@@ -116,7 +117,7 @@ class Arrivals:
         if self._expecting and self._later is None:
             spread = random.uniform(0, min(_MOST_SPREAD_SECONDS, _SPREAD_SECONDS * (self._life.workers - 1)))
             hold = self._asked_at + _HOLD_SECONDS - time.monotonic()
-            self._later = self._loop.call_later(max(spread, hold), self._ask)
+            self._later = self._loop.call_later(max(spread, hold, _TOKEN_SECONDS), self._ask)
 
     async def _next_token(self) -> None:
         wakes = [self._life.keys.wake(queue) for queue in sorted(self._queues())]
