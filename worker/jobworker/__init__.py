@@ -1,5 +1,6 @@
 """Background jobs on Redis that survive deploys."""
 
+import jobworker.starting  # noqa: F401  # isort: skip  # before all that takes its time
 from jobworker.app import App, Job
 from jobworker.client.asynchronous import Client
 from jobworker.client.middleware import NOT_PUSHED, OutgoingJob
