@@ -40,6 +40,7 @@ Runner = Callable[[Callable[[], Coroutine[Any, Any, int]]], int]
 
 _TICK_SECONDS = 0.25
 _TELL_SECONDS = 1.0
+_STACKS_SECONDS = 0.05  # in which a process has written its stacks to the log
 _STOOD_STILL_SECONDS = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGCHLD)
 _PR_SET_PDEATHSIG = 1
@@ -316,6 +317,7 @@ class Parent:
                 case signal.SIGTTIN:
                     for child in self._roster.children.values():
                         os.kill(child.pid, signal.SIGTTIN)
+                        time.sleep(_STACKS_SECONDS)  # written in many pieces: else those of two would mix
                 case _:
                     pass  # SIGCHLD has woken the loop, which reaps
 
