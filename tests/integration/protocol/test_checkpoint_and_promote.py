@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.reading import job_progress, queue_depths
-from jobworker.protocol.records import Checkpoint, Number, Progress
+from jobworker.protocol.records import Checkpoint, Number, Progress, Wish
 from jobworker.protocol.scheduling import Move, move
 from jobworker.protocol.scripts import FleetScripts
 from tests.integration.protocol.conftest import Birth
@@ -22,7 +22,7 @@ async def test_a_checkpoint_can_be_read_back_with_its_progress(
     await worker.take(["default"], 1, 1)
     errors = ((2, ("already registered", "no such department")),)
     progress = Progress(processed=2, failed=1, total=5, rows=(1, 2), errors=errors)
-    assert await worker.checkpoint(Number(1), "jid", Checkpoint(b"[3]", 2, 1.5, progress)) is False
+    assert await worker.checkpoint(Number(1), "jid", Checkpoint(b"[3]", 2, 1.5, progress)) is Wish.NONE
     state = await outside.iteration_state("jid")
     assert (state.cursor, state.executions, state.run_seconds, state.cancelled) == (b"[3]", 2, 1.5, False)
     known = await job_progress(redis, keys, "jid")
@@ -51,7 +51,7 @@ async def test_a_cancelled_job_hears_of_it_at_its_next_checkpoint(
     await outside.enqueue("default", [b"x"])
     await worker.take(["default"], 1, 1)
     await redis.hsetnx(keys.iteration("jid"), "cancelled", "1700000000")
-    assert await worker.checkpoint(Number(1), "jid", Checkpoint(b"1", 1, 0.0)) is True
+    assert await worker.checkpoint(Number(1), "jid", Checkpoint(b"1", 1, 0.0)) is Wish.CANCEL
 
 
 async def test_a_state_without_a_cursor_is_one_that_never_began(

@@ -24,7 +24,7 @@ from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.progress import JobProgress
 from jobworker.jobs.context import Interruption
 from jobworker.protocol.payload import error_message
-from jobworker.protocol.records import Checkpoint, IterationState
+from jobworker.protocol.records import Checkpoint, IterationState, Wish
 
 T = TypeVar("T")
 
@@ -39,6 +39,8 @@ class End(Enum):
     COMPLETE = "complete"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
+    PAUSED = "paused"
+    """Somebody wants it to rest until it is resumed."""
 
 
 class Kept(Enum):
@@ -47,8 +49,19 @@ class Kept(Enum):
     WRITTEN = "written"
     CANCELLED = "cancelled"
     """Written, and somebody cancelled the job meanwhile."""
+    PAUSED = "paused"
+    """Written, and somebody paused the job meanwhile."""
     LATER = "later"
     """Redis did not answer; nothing is known to be written."""
+
+
+_KEPT = {Wish.NONE: Kept.WRITTEN, Wish.CANCEL: Kept.CANCELLED, Wish.PAUSE: Kept.PAUSED}
+_ENDS = {Kept.CANCELLED: End.CANCELLED, Kept.PAUSED: End.PAUSED}
+
+
+def kept_as(wish: Wish) -> Kept:
+    """What became of a checkpoint that was written, given what somebody wants of its job."""
+    return _KEPT[wish]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +134,28 @@ class Run:
         self._before = IterationState()
 
     async def __call__(self) -> End:
-        """Run until the items end, the worker wants to be rid of the job, or somebody cancels it.
+        """Run until the items end, the worker wants to be rid of the job, or somebody cancels or pauses it.
 
         Raises:
             NotHeld: the job is somebody else's by now; nothing more was written.
             Exception: whatever the job raised; the place of the item that raised was written.
         """
         place = await self._keeper.load()
+        if place.state.wish is Wish.PAUSE:
+            return End.PAUSED  # it never began, so that no callback is owed
         self._before = place.state
         self._cursor = None if place.state.cursor is None else orjson.loads(place.state.cursor)
         self._job.progress = JobProgress(place.processed, place.failed, place.errors)
         self._next_rows = place.processed + _MANY_ROWS
         await self._call(self._job.on_resume if place.state.executions else self._job.on_start)
         end = End.CANCELLED if place.state.cancelled else await self._walk()
-        if await self._flush(wait=True) is Kept.CANCELLED:
-            end = End.CANCELLED
+        kept = await self._flush(wait=True)
+        if kept is Kept.CANCELLED or (kept is Kept.PAUSED and end is End.INTERRUPTED):
+            end = _ENDS[kept]
         if end is End.CANCELLED:
             await self._call(self._job.on_cancel)
         await self._call(self._job.on_stop)
-        if end is not End.INTERRUPTED:
+        if end not in {End.INTERRUPTED, End.PAUSED}:
             await self._call(self._job.on_complete)
         return end
 
@@ -188,8 +204,8 @@ class Run:
                 if interruption.requested:
                     return End.INTERRUPTED
                 now = clock()
-                if self._due(now) and await self._flush(wait=False) is Kept.CANCELLED:
-                    return End.CANCELLED
+                if self._due(now) and (wanted := _ENDS.get(await self._flush(wait=False))):
+                    return wanted
                 if now - breath > _BREATH_SECONDS:
                     await asyncio.sleep(0)
                     breath = clock()
@@ -221,8 +237,8 @@ class Run:
                     return End.INTERRUPTED
                 if self._due(clock()):
                     flush = asyncio.run_coroutine_threadsafe(self._flush(wait=False), loop)
-                    if flush.result() is Kept.CANCELLED:
-                        return End.CANCELLED
+                    if wanted := _ENDS.get(flush.result()):
+                        return wanted
             return End.COMPLETE
         finally:
             close = getattr(pairs, "close", None)

@@ -121,14 +121,35 @@ class Checkpoint:
     progress: Progress | None = None
 
 
+class Wish(Enum):
+    """What somebody wants of an iterating job. A cancelled job is over, whatever else is wanted of it."""
+
+    NONE = "none"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
 @dataclass(frozen=True, slots=True)
 class IterationState:
-    """Where an iterating job stands: None as cursor if it never wrote one. Sidekiq's ``it-<jid>``."""
+    """Where an iterating job stands: None as cursor if it never wrote one. Sidekiq's ``it-<jid>``; ``paused`` is ours."""
 
     cursor: bytes | None = None
     executions: int = 0
     run_seconds: float = 0.0
     cancelled: bool = False
+    paused: bool = False
+
+    @property
+    def wish(self) -> Wish:
+        """What is wanted of the job."""
+        return wish_of(self.cancelled, self.paused)
+
+
+def wish_of(cancelled: object, paused: object) -> Wish:
+    """What two fields of the state say, each empty where nobody wrote it."""
+    if cancelled:
+        return Wish.CANCEL
+    return Wish.PAUSE if paused else Wish.NONE
 
 
 class DrainAnswer(Enum):

@@ -35,7 +35,9 @@ from jobworker.protocol.records import (
     IterationState,
     Number,
     Taken,
+    Wish,
     WorkerId,
+    wish_of,
 )
 
 STATE_SECONDS = 30 * 24 * 3600  # how long a checkpoint and its progress live after the last write; Sidekiq's 30 days
@@ -242,8 +244,8 @@ class WorkerScripts:
             args += [entry.number, entry.queue, b"%d %s\n%s" % (entry.taken_ms, entry.queue.encode(), entry.payload)]
         await HOLD(self._redis, [self._working, self._keys.inflight], args)
 
-    async def checkpoint(self, number: Number, jid: str, state: Checkpoint, state_seconds: int = STATE_SECONDS) -> bool:
-        """Write where the job stands. True if somebody cancelled it meanwhile.
+    async def checkpoint(self, number: Number, jid: str, state: Checkpoint, state_seconds: int = STATE_SECONDS) -> Wish:
+        """Write where the job stands; what somebody wants of it by now.
 
         Raises:
             NotHeld: the job has another holder by now.
@@ -267,7 +269,7 @@ class WorkerScripts:
         _refuse(answer)
         if answer[0] == b"NOT_HELD":
             raise NotHeld(f"job {jid} has another holder by now; this worker {self.worker} stops working on it")
-        return answer[1] is not None
+        return wish_of(answer[1], answer[2])
 
 
 class FleetScripts:
@@ -322,6 +324,7 @@ class FleetScripts:
             executions=int(raw.get(b"ex", b"0")),
             run_seconds=float(raw.get(b"rt", b"0")),
             cancelled=b"cancelled" in raw,
+            paused=b"paused" in raw,
         )
 
 

@@ -283,7 +283,7 @@ class Executor:
             self._threads.call,
         )
         try:
-            job.complete = await walk() is not End.INTERRUPTED
+            job.complete = await walk() in {End.COMPLETE, End.CANCELLED}
         except NotHeld:
             log.warning("job stopped: another worker has it by now", extra=job.context.fields)
             raise

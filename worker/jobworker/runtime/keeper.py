@@ -9,7 +9,7 @@ from typing import cast
 import orjson
 
 from jobworker.errors import NotHeld, StaleEpoch
-from jobworker.iteration.run import Kept, Place
+from jobworker.iteration.run import Kept, Place, kept_as
 from jobworker.protocol.records import Checkpoint
 from jobworker.protocol.scripts import WorkerScripts
 from jobworker.runtime.life import Life
@@ -92,7 +92,7 @@ class RedisKeeper:
             scripts = self._life.scripts
             try:
                 async with self._life.keeping:
-                    cancelled = await scripts.checkpoint(self._run.entry.number, self._run.payload.jid, state)
+                    wish = await scripts.checkpoint(self._run.entry.number, self._run.payload.jid, state)
             except StaleEpoch:
                 self._life.ended(scripts)
                 await self._pause()
@@ -103,7 +103,7 @@ class RedisKeeper:
                     return Kept.LATER
                 await self._pause()
                 continue
-            return Kept.CANCELLED if cancelled else Kept.WRITTEN
+            return kept_as(wish)
 
     @staticmethod
     async def _pause() -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from jobworker.errors import NotHeld
-from jobworker.iteration.run import Kept, Place
-from jobworker.protocol.records import Checkpoint, IterationState
+from jobworker.iteration.run import Kept, Place, kept_as
+from jobworker.protocol.records import Checkpoint, IterationState, Wish
 
 
 @dataclass(slots=True)
@@ -27,17 +27,17 @@ class Places:
         place = self.of(jid)
         self._places[jid] = replace(place, state=replace(place.state, cancelled=True))
 
-    def write(self, jid: str, checkpoint: Checkpoint) -> bool:
-        """Write where a job stands. True if somebody cancelled it meanwhile."""
+    def write(self, jid: str, checkpoint: Checkpoint) -> Wish:
+        """Write where a job stands; what somebody wants of it by now."""
         before = self.of(jid)
         processed, failed, errors = before.processed, before.failed, dict(before.errors)
         if checkpoint.progress is not None:
             processed, failed = checkpoint.progress.processed, checkpoint.progress.failed
             errors.update(checkpoint.progress.errors)
-        cancelled = before.state.cancelled
-        state = IterationState(checkpoint.cursor, checkpoint.executions, checkpoint.run_seconds, cancelled)
+        cancelled, paused = before.state.cancelled, before.state.paused
+        state = IterationState(checkpoint.cursor, checkpoint.executions, checkpoint.run_seconds, cancelled, paused)
         self._places[jid] = Place(state, processed, failed, errors)
-        return cancelled
+        return state.wish
 
     def forget(self, jid: str) -> None:
         """The job has ended."""
@@ -73,7 +73,7 @@ class MemoryKeeper:
             NotHeld: the job is somebody else's by now.
         """
         self._refuse()
-        return Kept.CANCELLED if self._places.write(self._jid, state) else Kept.WRITTEN
+        return kept_as(self._places.write(self._jid, state))
 
     def _refuse(self) -> None:
         if self.disowned:

@@ -27,4 +27,10 @@ if at <= #ARGV then
   for i = at, #ARGV, 2 do redis.call('HSET', errors, ARGV[i], ARGV[i + 1]) end
   redis.call('EXPIRE', errors, ARGV[3])
 end
-return {'OK', redis.call('HGET', iteration, 'cancelled')}
+local wishes = redis.call('HMGET', iteration, 'cancelled', 'paused')
+if wishes[1] then
+  -- The iteration state goes when the job ends; that it was cancelled can be read for as long as its progress.
+  redis.call('HSET', progress, 'cancelled', wishes[1])
+  redis.call('EXPIRE', progress, ARGV[3])
+end
+return {'OK', wishes[1], wishes[2]}
