@@ -6,14 +6,14 @@ BIN := .venv/bin
 SOURCES := worker/jobworker operator/jobworker_operator examples tests scripts
 
 .PHONY: help bootstrap check test chaos demo demo-down bench-worker images lock format clean \
-        bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-ruby-sidekiq bootstrap-cluster
+        bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidekiq bootstrap-cluster
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-bootstrap: bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-ruby-sidekiq bootstrap-cluster ## install everything that the other targets need
+bootstrap: bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidekiq bootstrap-cluster ## install everything that the other targets need
 
-bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-ruby-sidekiq bootstrap-cluster:
+bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidekiq bootstrap-cluster:
 	@scripts/bootstrap $(@:bootstrap-%=%)
 
 check: bootstrap-python ## format, lint, types, walls, unit and component tests (under a minute)
@@ -23,7 +23,7 @@ check: bootstrap-python ## format, lint, types, walls, unit and component tests 
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q tests/unit tests/component
 
-test: check bootstrap-redis bootstrap-postgres bootstrap-ruby-sidekiq bootstrap-cluster ## everything that CI runs: check, then real Redis, real processes, a real cluster
+test: check bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidekiq bootstrap-cluster ## everything that CI runs: check, then real Redis, real processes, a real cluster
 	$(BIN)/pytest -q tests/simulation
 	$(BIN)/pytest -q tests/integration
 	$(BIN)/pytest -q tests/cluster

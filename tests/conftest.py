@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer
+from tests.s3_server import S3Server
 
 
 def pytest_configure() -> None:
@@ -38,3 +39,10 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_server.url, protocol=3) as client:
         await client.flushall()
         yield client
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server of the S3 API for the whole session; a test that kills it makes its own instead."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
