@@ -56,7 +56,7 @@ class Keys:
         return f"{self.prefix}stat:{name}:{day}" if day else f"{self.prefix}stat:{name}"
 
     def iteration(self, jid: str) -> str:
-        """HASH with Sidekiq's iteration state of a job: ``ex``, ``c``, ``rt``, ``cancelled``."""
+        """HASH with Sidekiq's iteration state of a job: ``ex``, ``c``, ``rt``, ``cancelled``; and ours, ``paused``."""
         return f"{self.prefix}it-{jid}"
 
     @property
@@ -150,6 +150,11 @@ class Keys:
     def errors(self, jid: str) -> str:
         """HASH row number → JSON array of messages."""
         return f"{self.prefix}jw:errors:{jid}"
+
+    @property
+    def parked(self) -> str:
+        """HASH jid → entry, written as in a working set: paused jobs, which nobody holds until they are resumed."""
+        return f"{self.prefix}jw:paused-jobs"
 
     @property
     def deaths(self) -> str:

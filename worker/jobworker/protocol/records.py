@@ -131,7 +131,7 @@ class Wish(Enum):
 
 @dataclass(frozen=True, slots=True)
 class IterationState:
-    """Where an iterating job stands: None as cursor if it never wrote one. Sidekiq's ``it-<jid>`` and our ``paused``."""
+    """Where an iterating job stands: None as cursor if it never wrote one. Sidekiq's ``it-<jid>``, and ``paused``."""
 
     cursor: bytes | None = None
     executions: int = 0
