@@ -7,8 +7,9 @@ import asyncio
 from redis.asyncio import Redis
 
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.number_sets import chunks_of, packed
 from jobworker.protocol.reading import job_progress, queue_depths
-from jobworker.protocol.records import Checkpoint, Number, Progress, Wish
+from jobworker.protocol.records import Checkpoint, DoneIds, Number, Progress, Wish
 from jobworker.protocol.scheduling import Move, move
 from jobworker.protocol.scripts import FleetScripts
 from tests.integration.protocol.conftest import Birth
@@ -21,7 +22,7 @@ async def test_a_checkpoint_can_be_read_back_with_its_progress(
     await outside.enqueue("default", [b"x"])
     await worker.take(["default"], 1, 1)
     errors = ((2, ("already registered", "no such department")),)
-    progress = Progress(processed=2, failed=1, total=5, rows=(1, 2), errors=errors)
+    progress = Progress(processed=2, failed=1, total=5, errors=errors, failed_rows=packed(chunks_of([2])))
     assert await worker.checkpoint(Number(1), "jid", Checkpoint(b"[3]", 2, 1.5, progress)) is Wish.NONE
     state = await outside.iteration_state("jid")
     assert (state.cursor, state.executions, state.run_seconds, state.cancelled) == (b"[3]", 2, 1.5, False)
@@ -29,7 +30,7 @@ async def test_a_checkpoint_can_be_read_back_with_its_progress(
     assert known is not None
     assert (known.processed, known.failed, known.total) == (2, 1, 5)
     assert known.errors == {2: ("already registered", "no such department")}
-    assert [await redis.getbit(keys.rows("jid"), row) for row in range(4)] == [0, 1, 1, 0]
+    assert await redis.hgetall(keys.failed_rows("jid")) == {b"0": b"\x04"}
 
 
 async def test_everything_that_a_checkpoint_writes_has_an_end(
@@ -38,9 +39,15 @@ async def test_everything_that_a_checkpoint_writes_has_an_end(
     worker = await birth()
     await outside.enqueue("default", [b"x"])
     await worker.take(["default"], 1, 1)
-    progress = Progress(1, 1, None, (1,), ((1, ("bad",)),))
+    progress = Progress(1, 1, None, ((1, ("bad",)),), packed(chunks_of([1])), (DoneIds("user", ((0, b"1"),), ("x",)),))
     await worker.checkpoint(Number(1), "jid", Checkpoint(b"1", 1, 0.0, progress), state_seconds=1000)
-    for key in (keys.iteration("jid"), keys.progress("jid"), keys.rows("jid"), keys.errors("jid")):
+    for key in (
+        keys.iteration("jid"),
+        keys.progress("jid"),
+        keys.failed_rows("jid"),
+        keys.errors("jid"),
+        *keys.done("jid", "user"),
+    ):
         assert 0 < await redis.ttl(key) <= 1000, key
 
 

@@ -100,7 +100,7 @@ async def test_job_that_never_ran_stands_at_its_beginning(where: Where) -> None:
 
 async def test_next_run_finds_what_the_last_one_wrote(where: Where) -> None:
     keeper, _ = await where.keeper("one")
-    progress = Progress(processed=3, failed=1, total=9, rows=(1, 2, 3), errors=((2, ("no name", "no age")),))
+    progress = Progress(processed=3, failed=1, total=9, errors=((2, ("no name", "no age")),))
     assert await keeper.checkpoint(checkpoint(b'["a",3]', 2, progress), wait=True) is Kept.WRITTEN
     place = await (await where.keeper("one"))[0].load()
     assert (place.state.cursor, place.state.executions, place.state.run_seconds) == (b'["a",3]', 2, 1.5)

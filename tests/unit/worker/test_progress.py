@@ -11,12 +11,12 @@ def test_snapshot_holds_what_came_since_the_last_written_one() -> None:
     progress.advance()
     progress.advance()
     first = progress.snapshot()
-    assert (first.processed, first.failed, first.rows) == (2, 1, (1, 2))
+    assert (first.processed, first.failed, first.failed_rows) == (2, 1, ((0, b"\x02"),))
     assert first.errors == ((1, ("no name", "no age")),)
     progress.written(first)
     progress.advance()
     second = progress.snapshot()
-    assert (second.processed, second.rows, second.errors) == (3, (3,), ())
+    assert (second.processed, second.failed_rows, second.errors) == (3, (), ())
 
 
 def test_snapshot_that_was_not_written_is_told_again() -> None:
@@ -25,7 +25,7 @@ def test_snapshot_that_was_not_written_is_told_again() -> None:
     progress.advance()
     progress.snapshot()
     progress.advance()
-    assert progress.snapshot().rows == (1, 2)
+    assert progress.snapshot().processed == 2
     assert progress.snapshot().errors == ((1, ("bad",)),)
 
 

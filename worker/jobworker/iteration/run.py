@@ -21,7 +21,7 @@ from jobworker.errors import ConfigurationError, NotHeld
 from jobworker.iteration.enumerators import Counted
 from jobworker.iteration.enumerators.walking import Interrupted, async_pairs, plain_pairs
 from jobworker.iteration.job import IteratingJob
-from jobworker.iteration.progress import JobProgress
+from jobworker.iteration.progress import JobProgress, Ledger
 from jobworker.jobs.context import Interruption
 from jobworker.protocol.payload import error_message
 from jobworker.protocol.records import Checkpoint, IterationState, Wish
@@ -72,9 +72,13 @@ class Place:
     processed: int = 0
     failed: int = 0
     errors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    done: Mapping[str, int] = field(default_factory=dict)
+    """How many ids of each kind are done."""
+    rate: float | None = None
+    """Rows a second when it was last seen."""
 
 
-class Keeper(Protocol):
+class Keeper(Ledger, Protocol):
     """Keeps the job's place in Redis."""
 
     async def load(self) -> Place:
@@ -145,7 +149,16 @@ class Run:
             return End.PAUSED  # it never began, so that no callback is owed
         self._before = place.state
         self._cursor = None if place.state.cursor is None else orjson.loads(place.state.cursor)
-        self._job.progress = JobProgress(place.processed, place.failed, place.errors)
+        self._job.progress = JobProgress(
+            place.processed,
+            place.failed,
+            place.errors,
+            done=place.done,
+            rate=place.rate,
+            ledger=self._keeper,
+            press=self._press,
+        )
+        self._job.progress.measure(self._began)
         self._next_rows = place.processed + _MANY_ROWS
         await self._call(self._job.on_resume if place.state.executions else self._job.on_start)
         end = End.CANCELLED if place.state.cancelled else await self._walk()
@@ -248,9 +261,13 @@ class Run:
     def _due(self, now: float) -> bool:
         return now >= self._next_flush or self._job.progress.processed >= self._next_rows
 
+    def _press(self) -> None:
+        self._next_flush = float("-inf")
+
     async def _flush(self, *, wait: bool) -> Kept:
         now = self._clock()
         with self._step:
+            self._job.progress.measure(now)
             progress = self._job.progress.snapshot()
             cursor = self._written_cursor()
         state = Checkpoint(

@@ -140,12 +140,19 @@ class Keys:
         return f"{self.prefix}jw:pushed:{guard}"
 
     def progress(self, jid: str) -> str:
-        """HASH with the counts of an iterating job: ``processed``, ``failed``, ``total``, ``updated_at``."""
+        """HASH with the counts and times of an iterating job, see `jobworker.protocol.progress`.
+
+        Its rows are done up to ``processed``.
+        """
         return f"{self.prefix}jw:progress:{jid}"
 
-    def rows(self, jid: str) -> str:
-        """Bitmap of the row numbers that an iterating job has processed."""
-        return f"{self.prefix}jw:rows:{jid}"
+    def failed_rows(self, jid: str) -> str:
+        """HASH chunk → bits of the numbers of rows with errors, see `jobworker.protocol.number_sets`."""
+        return f"{self.prefix}jw:failed-rows:{jid}"
+
+    def done(self, jid: str, kind: str) -> tuple[str, str]:
+        """The ids of one kind that a job has done: a HASH chunk → bits for numbers, and a SET of texts."""
+        return f"{self.prefix}jw:done:{jid}:{kind}", f"{self.prefix}jw:done-texts:{jid}:{kind}"
 
     def errors(self, jid: str) -> str:
         """HASH row number → JSON array of messages."""

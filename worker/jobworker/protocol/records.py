@@ -6,11 +6,13 @@ Redis' own clock for everything that is compared across machines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal, NamedTuple, NewType
 
 from jobworker.errors import MalformedPayload
+from jobworker.protocol.number_sets import Chunks
 
 WorkerId = NewType("WorkerId", str)
 Epoch = NewType("Epoch", str)
@@ -98,17 +100,34 @@ class FinishAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class DoneIds:
+    """Ids of one kind that are done: numbers as chunks of a set, and texts."""
+
+    kind: str
+    numbers: Chunks = ()
+    texts: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How much there is to write."""
+        return len(self.numbers) + len(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """What an iterating job adds to its progress since the last checkpoint, and its totals.
 
-    ``rows`` are the numbers of rows processed since then (failed ones included), ``errors`` all messages by row.
+    ``processed`` rows are done: the first ones, failed ones included. ``failed_rows`` are chunks of the set of rows
+    with errors, ``errors`` all messages by row; ``rate`` is in rows a second, None where nobody knows yet.
     """
 
     processed: int = 0
     failed: int = 0
     total: int | None = None
-    rows: tuple[int, ...] = ()
     errors: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    failed_rows: Chunks = ()
+    done: tuple[DoneIds, ...] = ()
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +138,13 @@ class Checkpoint:
     executions: int
     run_seconds: float
     progress: Progress | None = None
+
+    def without_done(self) -> Checkpoint:
+        """The same for when its ids are written already: their kinds are named, so that they live on."""
+        if self.progress is None:
+            return self
+        kinds = tuple(DoneIds(each.kind) for each in self.progress.done)
+        return replace(self, progress=replace(self.progress, done=kinds))
 
 
 class Wish(Enum):
@@ -138,6 +164,17 @@ class IterationState:
     run_seconds: float = 0.0
     cancelled: bool = False
     paused: bool = False
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes]) -> IterationState:
+        """Read its hash. A state without a cursor (cancelled before its first run) is tolerated."""
+        return cls(
+            cursor=fields.get(b"c"),
+            executions=int(fields.get(b"ex", b"0")),
+            run_seconds=float(fields.get(b"rt", b"0")),
+            cancelled=b"cancelled" in fields,
+            paused=b"paused" in fields,
+        )
 
     @property
     def wish(self) -> Wish:

@@ -16,11 +16,11 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, cast
 
-import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from jobworker.errors import NotHeld, StaleEpoch
+from jobworker.protocol.checkpoints import checkpoint_args, checkpoint_keys
 from jobworker.protocol.deaths import DeadSet
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.processes import RECORD_SECONDS, Shown
@@ -250,26 +250,23 @@ class WorkerScripts:
         Raises:
             NotHeld: the job has another holder by now.
         """
-        keys = [
-            self._record, self._working, self._checkpoints, self._keys.iteration(jid),
-            self._keys.progress(jid), self._keys.rows(jid), self._keys.errors(jid),
-        ]  # fmt: skip
-        args: list[Any] = [self.epoch, number, state_seconds, state.cursor, state.executions, state.run_seconds]
-        progress = state.progress
-        if progress is None:
-            args += [0, 0]
-        else:
-            counts: dict[str, int] = {"processed": progress.processed, "failed": progress.failed}
-            if progress.total is not None:
-                counts["total"] = progress.total
-            args += [len(counts), *_flat(counts), len(progress.rows), *progress.rows]
-            for row, messages in progress.errors:
-                args += [row, orjson.dumps(messages)]
-        answer = await CHECKPOINT(self._redis, keys, args)
+        keys = [self._checkpoints, *checkpoint_keys(self._keys, jid, state)]
+        answer = await self.of_job(CHECKPOINT, number, jid, keys, [state_seconds, *checkpoint_args(state)])
+        return wish_of(answer[1], answer[2])
+
+    async def of_job(
+        self, script: Script, number: Number, jid: str, keys: Sequence[str], args: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Run a script that only the holder of a job may run; record and working set, epoch and number come first.
+
+        Raises:
+            NotHeld: the job has another holder by now.
+        """
+        answer = await script(self._redis, [self._record, self._working, *keys], [self.epoch, number, *args])
         _refuse(answer)
         if answer[0] == b"NOT_HELD":
             raise NotHeld(f"job {jid} has another holder by now; this worker {self.worker} stops working on it")
-        return wish_of(answer[1], answer[2])
+        return cast("Sequence[Any]", answer)
 
 
 class FleetScripts:
@@ -317,15 +314,9 @@ class FleetScripts:
         return tuple(sorted((Entry.parse(n, v) for n, v in raw.items()), key=lambda entry: entry.number))
 
     async def iteration_state(self, jid: str) -> IterationState:
-        """Where an iterating job stands. A state without a cursor (cancelled before its first run) is tolerated."""
+        """Where an iterating job stands."""
         raw = await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(self.keys.iteration(jid)))
-        return IterationState(
-            cursor=raw.get(b"c"),
-            executions=int(raw.get(b"ex", b"0")),
-            run_seconds=float(raw.get(b"rt", b"0")),
-            cancelled=b"cancelled" in raw,
-            paused=b"paused" in raw,
-        )
+        return IterationState.read(raw)
 
 
 def _held(queues: Sequence[str], held: Mapping[str, int]) -> list[str | int]:

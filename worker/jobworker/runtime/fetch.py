@@ -171,7 +171,7 @@ class Fetch:
             async with self._life.redis.pipeline(transaction=False) as pipe:
                 for jid in jids:
                     cast("Any", pipe).delete(keys.iteration(jid))
-                    for name in (keys.progress(jid), keys.rows(jid), keys.errors(jid)):
+                    for name in (keys.progress(jid), keys.failed_rows(jid), keys.errors(jid)):
                         cast("Any", pipe).expire(name, _ENDED_STATE_SECONDS)
                 await pipe.execute()
         except AWAY as error:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import cast
-
-import orjson
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.iteration.run import Kept, Place, kept_as
-from jobworker.protocol.records import Checkpoint
+from jobworker.protocol import places
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.records import Checkpoint, DoneIds, Number
 from jobworker.protocol.scripts import WorkerScripts
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.running import Running
+
+T = TypeVar("T")
 
 _AGAIN_SECONDS = 0.2  # between two looks at whether Redis or a new life is there
 
@@ -45,6 +47,36 @@ class RedisKeeper:
         Raises:
             NotHeld: the job is somebody else's by now.
         """
+        begun = await self._held(places.begin)
+        return Place(begun.state, begun.processed, begun.failed, begun.errors, begun.done, begun.rate)
+
+    async def look_up(self, kind: str, chunks: Sequence[int], texts: Sequence[str]) -> tuple[list[int], list[bool]]:
+        """What is done of these ids; waits for as long as Redis is away.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+        redis = self._life.redis
+
+        async def look(_: WorkerScripts, keys: Keys, __: Number, jid: str) -> tuple[list[int], list[bool]]:
+            return await places.look_up(redis, keys, jid, kind, chunks, texts)
+
+        return await self._held(look)
+
+    async def note_done(self, done: Sequence[DoneIds]) -> None:
+        """Write at once that ids are done; waits for as long as Redis is away.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+
+        async def note(scripts: WorkerScripts, keys: Keys, number: Number, jid: str) -> None:
+            await places.note_done(scripts, keys, number, jid, done)
+
+        await self._held(note)
+
+    async def _held(self, step: Callable[[WorkerScripts, Keys, Number, str], Awaitable[T]]) -> T:
+        """What a step of whoever holds the job answers, through outages and into the next life of the worker."""
         jid = self._run.payload.jid
         while True:
             if self._run.disowned:
@@ -52,33 +84,12 @@ class RedisKeeper:
             scripts = self._life.scripts
             try:
                 async with self._life.keeping:
-                    place = await self._place(jid)
-                    # RACE rescued while Redis was out of reach: the job may be complete elsewhere and its place gone,
-                    # and it would begin anew here. Asked after the place was read, so it was read by the holder.
-                    if await self._goes_on(scripts):
-                        return place
+                    return await step(scripts, self._life.keys, self._run.entry.number, jid)
+            except StaleEpoch:
+                self._life.ended(scripts)
             except AWAY as error:
                 self._link.lost(error)
-            else:
-                self._life.ended(scripts)
             await self._pause()
-
-    async def _goes_on(self, scripts: WorkerScripts) -> bool:
-        record = self._life.keys.record(scripts.worker)
-        epoch = await cast("Awaitable[bytes | None]", self._life.redis.hget(record, "epoch"))
-        return epoch == scripts.epoch.encode()
-
-    async def _place(self, jid: str) -> Place:
-        redis, keys = self._life.redis, self._life.keys
-        state = await self._life.fleet.iteration_state(jid)
-        if state.cursor is None:
-            return Place(state)
-        processed, failed = await cast(
-            "Awaitable[list[bytes | None]]", redis.hmget(keys.progress(jid), ["processed", "failed"])
-        )
-        raw = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(keys.errors(jid)))
-        errors = {int(row): tuple(orjson.loads(messages)) for row, messages in raw.items()}
-        return Place(state, int(processed or 0), int(failed or 0), errors)
 
     async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:
         """Write it down. A life that ended meanwhile is waited for: the next one may still hold the job.
@@ -92,7 +103,8 @@ class RedisKeeper:
             scripts = self._life.scripts
             try:
                 async with self._life.keeping:
-                    wish = await scripts.checkpoint(self._run.entry.number, self._run.payload.jid, state)
+                    jid, number = self._run.payload.jid, self._run.entry.number
+                    wish = await places.checkpoint(scripts, self._life.keys, number, jid, state)
             except StaleEpoch:
                 self._life.ended(scripts)
                 await self._pause()

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from jobworker.errors import NotHeld
 from jobworker.iteration.run import Kept, Place, kept_as
-from jobworker.protocol.records import Checkpoint, IterationState, Wish
+from jobworker.protocol.number_sets import unpacked
+from jobworker.protocol.records import Checkpoint, DoneIds, IterationState, Wish
 
 
 @dataclass(slots=True)
@@ -17,6 +19,7 @@ class Places:
     """The place of each job by its jid: what would lie in Redis, and outlives a run."""
 
     _places: dict[str, Place] = field(default_factory=dict)
+    _done: dict[tuple[str, str], tuple[dict[int, int], set[str]]] = field(default_factory=dict)
 
     def of(self, jid: str) -> Place:
         """Where a job stands."""
@@ -30,18 +33,38 @@ class Places:
     def write(self, jid: str, checkpoint: Checkpoint) -> Wish:
         """Write where a job stands; what somebody wants of it by now."""
         before = self.of(jid)
-        processed, failed, errors = before.processed, before.failed, dict(before.errors)
+        processed, failed, errors, rate = before.processed, before.failed, dict(before.errors), before.rate
         if checkpoint.progress is not None:
             processed, failed = checkpoint.progress.processed, checkpoint.progress.failed
             errors.update(checkpoint.progress.errors)
+            rate = checkpoint.progress.rate if checkpoint.progress.rate is not None else rate
+            self.note_done(jid, checkpoint.progress.done)
         cancelled, paused = before.state.cancelled, before.state.paused
         state = IterationState(checkpoint.cursor, checkpoint.executions, checkpoint.run_seconds, cancelled, paused)
-        self._places[jid] = Place(state, processed, failed, errors)
+        self._places[jid] = Place(state, processed, failed, errors, self.of(jid).done, rate)
         return state.wish
+
+    def note_done(self, jid: str, done: Sequence[DoneIds]) -> None:
+        """These ids of a job are done."""
+        counts = dict(self.of(jid).done)
+        for each in done:
+            numbers, texts = self._done.setdefault((jid, each.kind), ({}, set()))
+            for chunk, raw in each.numbers:
+                numbers[chunk] = numbers.get(chunk, 0) | unpacked(raw)
+            texts.update(each.texts)
+            counts[each.kind] = sum(bits.bit_count() for bits in numbers.values()) + len(texts)
+        self._places[jid] = replace(self.of(jid), done=counts)
+
+    def look_up(self, jid: str, kind: str, chunks: Sequence[int], texts: Sequence[str]) -> tuple[list[int], list[bool]]:
+        """The bits of chunks of the numbers that are done, and whether each of the texts is."""
+        numbers, known = self._done.get((jid, kind), ({}, set()))
+        return [numbers.get(chunk, 0) for chunk in chunks], [text in known for text in texts]
 
     def forget(self, jid: str) -> None:
         """The job has ended."""
         self._places.pop(jid, None)
+        for found in [key for key in self._done if key[0] == jid]:
+            del self._done[found]
 
 
 class MemoryKeeper:
@@ -74,6 +97,24 @@ class MemoryKeeper:
         """
         self._refuse()
         return kept_as(self._places.write(self._jid, state))
+
+    async def look_up(self, kind: str, chunks: Sequence[int], texts: Sequence[str]) -> tuple[list[int], list[bool]]:
+        """What is done of these ids.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+        self._refuse()
+        return self._places.look_up(self._jid, kind, chunks, texts)
+
+    async def note_done(self, done: Sequence[DoneIds]) -> None:
+        """Write at once that ids are done.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+        self._refuse()
+        self._places.note_done(self._jid, done)
 
     def _refuse(self) -> None:
         if self.disowned:

@@ -1,10 +1,13 @@
 #!lua flags=allow-oom
+-- #include _done
 -- Write cursor and progress of a job, if this life of this worker still holds it.
 -- RACE a worker that was stopped and comes back: its jobs were rescued, its epoch is gone, and the write is refused.
--- KEYS record, working, checkpoints, iteration, progress, rows, errors
+-- The rows that are done are 1 to `processed`, so none of them is written; those that failed come as chunks of a set.
+-- KEYS record, working, checkpoints, iteration, progress, errors, failed rows, then for each kind of id: numbers, texts
 -- ARGV epoch, number, seconds that the state lives, cursor, executions, seconds run,
---      number of progress fields, field, value…, number of rows, row…, then row, messages…
-local record, working, checkpoints, iteration, progress, rows, errors = unpack(KEYS)
+--      number of progress fields, field, value…, number of chunks of failed rows, chunk, bits…,
+--      number of rows with messages, row, messages…, then for each kind of id as `_done` has it
+local record, working, checkpoints, iteration, progress, errors, failed = unpack(KEYS, 1, 7)
 if redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'STALE'} end
 if redis.call('HEXISTS', working, ARGV[2]) == 0 then return {'NOT_HELD'} end
 local now = redis.call('TIME')
@@ -18,14 +21,15 @@ if fields > 0 then
   redis.call('HSET', progress, 'updated_at', stamp, unpack(ARGV, at, at + 2 * fields - 1))
   redis.call('EXPIRE', progress, ARGV[3])
   at = at + 2 * fields
-end
-local count = tonumber(ARGV[at])
-for i = at + 1, at + count do redis.call('SETBIT', rows, ARGV[i], 1) end
-if count > 0 then redis.call('EXPIRE', rows, ARGV[3]) end
-at = at + count + 1
-if at <= #ARGV then
-  for i = at, #ARGV, 2 do redis.call('HSET', errors, ARGV[i], ARGV[i + 1]) end
+  local chunks = tonumber(ARGV[at])
+  for i = at + 1, at + 2 * chunks, 2 do merge(failed, ARGV[i], ARGV[i + 1]) end
+  at = at + 1 + 2 * chunks
+  local rows = tonumber(ARGV[at])
+  for i = at + 1, at + 2 * rows, 2 do redis.call('HSET', errors, ARGV[i], ARGV[i + 1]) end
+  at = at + 1 + 2 * rows
+  redis.call('EXPIRE', failed, ARGV[3])
   redis.call('EXPIRE', errors, ARGV[3])
+  note_done(progress, ARGV[3], 8, at)
 end
 local wishes = redis.call('HMGET', iteration, 'cancelled', 'paused')
 if wishes[1] then
