@@ -128,7 +128,7 @@ def parse(raw: bytes) -> Payload:
     if not isinstance(jid, str) or not jid:
         raise MalformedPayload(f"{job_class} has no jid: {_excerpt(raw)}")
     queue, retry = body.pop("queue", "default"), body.pop("retry", True)
-    if not isinstance(queue, str) or not isinstance(retry, bool | int):
+    if not isinstance(queue, str) or not isinstance(retry, int):  # True and False are ints
         raise MalformedPayload(f"queue or retry of {job_class} have a wrong type: {_excerpt(raw)}")
     return Payload(job_class, args, jid, queue, retry, body)  # type: ignore[arg-type]  # JobId(jid) is a call for each job
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from jobworker.runtime.executor import Executor
 
 _AHEAD_SECONDS = 0.01  # of work that is taken ahead
-_MOST_AHEAD = 200  # jobs; more than that gains nothing, and one script call must not hold up Redis
+_MOST_AHEAD = 600
 _BATCH = 100  # ends that are worth a call of their own
 LINGER_SECONDS = 0.002  # how long an end may wait for others, while the slots have work
 STUCK_SECONDS = 0.1  # without a start, after which jobs that were taken ahead go back
