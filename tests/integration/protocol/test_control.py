@@ -17,6 +17,7 @@ from jobworker.protocol.control import Answer, Command, Standing, Steps, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.limits import QueueLimit, inflight, set_limit
 from jobworker.protocol.reading import activities, queue_depths
+from jobworker.protocol.places import Over, forget
 from jobworker.protocol.records import Checkpoint, Entry, Epoch, Progress, RescueAnswer, Wish, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import FleetScripts, WorkerScripts
@@ -249,7 +250,7 @@ async def test_nothing_is_written_for_a_job_that_is_over(
     entry = await taken(outside, worker)
     await worker.checkpoint(entry.number, "jid", Checkpoint(b"3", 1, 0.0, Progress(processed=3)))
     await redis.hdel(keys.working(worker.worker), str(entry.number))
-    await redis.delete(keys.iteration("jid"))
+    await forget(redis, keys, [Over("jid", cancelled=False, seconds=60)])
     for wanted in Wanted:
         assert await ask(wanted) == Answer("jid", Standing.OVER, accepted=False, changed=False)
     assert await redis.exists(keys.iteration("jid")) == 0

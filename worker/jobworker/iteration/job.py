@@ -86,6 +86,9 @@ class IteratingJob:
     checkpoint_seconds: ClassVar[float] = 5.0
     """The longest time between two checkpoints: what a SIGKILL may repeat. Clean interruptions repeat nothing."""
 
+    progress_seconds: ClassVar[float] = 7 * 24 * 3600.0
+    """How long the progress of a job can be read once it is over, and its done ids are known."""
+
     progress: JobProgress
 
     # Subclasses give both of them narrower parameters, which no declared method could allow.

@@ -34,6 +34,16 @@ class Begun:
     rate: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """An iterating job that has ended. Its progress, with ``kinds`` of done ids, can be read for ``seconds`` more."""
+
+    jid: str
+    cancelled: bool
+    seconds: int
+    kinds: tuple[str, ...] = ()
+
+
 async def begin(scripts: WorkerScripts, keys: Keys, number: Number, jid: str) -> Begun:
     """Note that a run begins here; where it begins.
 
@@ -111,3 +121,19 @@ async def look_up(
         answer = cast("Any", redis).smismember(of_texts, texts[at : at + _AT_ONCE])
         known += map(bool, await answer)
     return bits, known
+
+
+async def forget(redis: Redis, keys: Keys, jobs: Iterable[Over]) -> None:
+    """Drop the cursors of jobs whose end Redis knows, and note in their progress how and when they ended."""
+    seconds, microseconds = await redis.time()
+    now = seconds * 1000 + microseconds // 1000
+    async with redis.pipeline(transaction=False) as pipe:
+        untyped: Any = pipe
+        for job in jobs:
+            progress = keys.progress(job.jid)
+            untyped.hset(progress, mapping={"end": "cancelled" if job.cancelled else "done", "ended_at": now})
+            untyped.delete(keys.iteration(job.jid))
+            sets = [name for kind in job.kinds for name in keys.done(job.jid, kind)]
+            for name in (progress, keys.errors(job.jid), keys.failed_rows(job.jid), *sets):
+                untyped.expire(name, job.seconds)
+        await pipe.execute()

@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from jobworker.errors import JobTimeout, JobworkerError, MalformedPayload, NotHeld, UnknownJob
+from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.run import End, Keeper, Run
 from jobworker.jobs.context import CURRENT, Context
 from jobworker.jobs.definition import Kind
 from jobworker.jobs.middleware import Skipped, around, around_plain, on_loop
 from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
+from jobworker.protocol.places import Over
 from jobworker.protocol.records import Entry, Finished, Number, Outcome
 from jobworker.runtime.failure import Failures
 from jobworker.runtime.running import Ended, Running
@@ -172,8 +174,8 @@ class Executor:
                 job.on_end(self._outcome(job, error))
             elif error is None and not job.disowned:
                 into.went_well(job.entry)
-                if job.complete:
-                    into.complete[job.entry.number] = job.payload.jid
+                if job.over is not None:
+                    into.over[job.entry.number] = job.over
                 if debug:
                     log.debug("job done", extra={**job.context.fields, "seconds": job.seconds})
             else:
@@ -279,20 +281,23 @@ class Executor:
         return called
 
     async def _walk(self, job: Running) -> None:
+        iterating: IteratingJob = job.definition.target()
         walk = Run(
-            job.definition.target(),
+            iterating,
             job.payload.args,
             self._keeper_of(job),
             self._state.interruption,
             self._threads.call,
         )
         try:
-            job.complete = await walk() in {End.COMPLETE, End.CANCELLED}
+            end = await walk()
         except NotHeld:
             log.warning("job stopped: another worker has it by now", extra=job.context.fields)
             raise
-        if not job.complete:
+        if end not in {End.COMPLETE, End.CANCELLED}:
             raise _Back
+        kinds, seconds = iterating.progress.kinds, round(iterating.progress_seconds)
+        job.over = Over(job.payload.jid, end is End.CANCELLED, seconds, kinds)
 
     def _run_in_thread(self, job: Running | None) -> None:
         """This plain job, and those that follow it in its slot."""

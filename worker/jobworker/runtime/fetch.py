@@ -10,9 +10,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 from jobworker.errors import StaleEpoch
+from jobworker.protocol import places
 from jobworker.protocol.records import Entry, Number, Taken
 from jobworker.runtime.arrivals import Arrivals
 from jobworker.runtime.executor import Executor
@@ -28,7 +29,6 @@ log = logging.getLogger("jobworker.fetch")
 
 _LATE_SECONDS = 0.8 * ALIVE_SECONDS  # an answer that took so long may tell of a life that is over
 _AT_ONCE = 500  # ends of jobs in one script call
-_ENDED_STATE_SECONDS = 7 * 24 * 3600  # how long the progress of a completed job can be read
 _DOUBTS = 3  # looks after a take that was cut off: Redis may carry it out late
 _DOUBT_SECONDS = 1.0
 _LEARN_SECONDS = 10.0  # between two looks at which queues there are, where some are taken by pattern
@@ -158,23 +158,18 @@ class Fetch:
         if answer.lost:
             # This life goes on, so nobody rescued the jobs: an earlier call was carried out and its answer lost.
             log.warning("Redis knew the end of jobs already", extra={"jobs": answer.lost})
-        if todo.complete:
+        if todo.over:
             ended = {number for numbers in well.values() for number in numbers}
             await self._forget(todo, ended)
         return answer.taken
 
     async def _forget(self, todo: Unacknowledged, ended: set[Number]) -> None:
         """Drop the cursors of completed jobs, after their end is acknowledged: before it, they would begin anew."""
-        keys = self._life.keys
-        jids = [todo.complete.pop(number) for number in ended & todo.complete.keys()]
+        over = [todo.over.pop(number) for number in ended & todo.over.keys()]
         try:
-            async with self._life.redis.pipeline(transaction=False) as pipe:
-                for jid in jids:
-                    cast("Any", pipe).delete(keys.iteration(jid))
-                    for name in (keys.progress(jid), keys.failed_rows(jid), keys.errors(jid)):
-                        cast("Any", pipe).expire(name, _ENDED_STATE_SECONDS)
-                await pipe.execute()
+            await places.forget(self._life.redis, self._life.keys, over)
         except AWAY as error:
+            jids = [job.jid for job in over]
             log.warning("state of completed jobs stays until it expires", extra={"jids": jids, "error": str(error)})
 
     async def _give_back(self) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from jobworker.jobs.context import Context
 from jobworker.jobs.definition import Definition
 from jobworker.protocol.payload import Payload
+from jobworker.protocol.places import Over
 from jobworker.protocol.records import Entry, Finished
 from jobworker.runtime.timelimit import TimeLimit
 
@@ -17,13 +18,12 @@ from jobworker.runtime.timelimit import TimeLimit
 class Running:
     """A job that was taken. ``began`` is None while it waits for a slot, then a monotonic time in seconds.
 
-    ``disowned``: Redis gave it to somebody else; ``cut``: the process ends; ``complete``: an iterating one has no more
-    items. ``limit`` is its time limit while it runs, if it has one; ``on_end`` who wants to know of its end in place of
+    ``disowned``: Redis gave it to somebody else; ``cut``: the process ends; ``over``: an iterating one has no more items. ``limit`` is its time limit while it runs, if it has one; ``on_end`` who wants to know of its end in place of
     Redis.
     """
 
     __slots__ = (
-        "began", "complete", "context", "cut", "definition", "disowned", "ended", "entry", "limit", "on_end",
+        "began", "context", "cut", "definition", "disowned", "ended", "entry", "limit", "on_end", "over",
         "payload", "task",
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ class Running:
         self.on_end: Callable[[Ended], None] | None = None
         self.disowned = False
         self.cut = False
-        self.complete = False
+        self.over: Over | None = None
 
     @property
     def seconds(self) -> float:

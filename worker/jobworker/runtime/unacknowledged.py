@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from jobworker.protocol.places import Over
 from jobworker.protocol.records import Entry, Finished, GivenBack, Number
 
 
 class Unacknowledged:
     """Jobs that went well by queue, others with what becomes of them, and jobs that go back to their queues.
 
-    ``complete`` are jids of iterating jobs whose state may go once their end is acknowledged.
+    ``over`` are iterating jobs whose state may go once their end is acknowledged.
     """
 
-    __slots__ = ("_entries", "_well", "back", "complete", "finished")
+    __slots__ = ("_entries", "_well", "back", "finished", "over")
 
     def __init__(self) -> None:
         self._well: dict[str, dict[Number, Entry]] = {}
         self._entries: dict[Number, Entry] = {}
         self.finished: list[Finished] = []
         self.back: list[GivenBack] = []
-        self.complete: dict[Number, str] = {}
+        self.over: dict[Number, Over] = {}
 
     def __len__(self) -> int:
         return len(self._entries) + sum(map(len, self._well.values()))

@@ -1,12 +1,12 @@
 -- Write what somebody wants of an iterating job where its holder, and every later one, finds it. Who runs the job hears
 -- that this key has changed; every checkpoint answers with it; and each run reads it before its first item.
--- A job is over when its progress is known and its state is gone: nothing is written then.
+-- A job is over when its progress says so: nothing is written then.
 -- RACE the job is parked since the caller looked: told so, it looks again.
 -- KEYS iteration, parked, progress   ARGV jid, cancel, pause or resume, seconds that the state lives
 -- Returns PARKED, OVER, CANCELLED (somebody was faster, and that is final), SAME (nothing to change) or WRITTEN.
 local iteration, parked, progress = unpack(KEYS)
 if redis.call('HEXISTS', parked, ARGV[1]) == 1 then return 'PARKED' end
-if redis.call('EXISTS', iteration) == 0 and redis.call('EXISTS', progress) == 1 then return 'OVER' end
+if redis.call('HEXISTS', progress, 'end') == 1 then return 'OVER' end
 if redis.call('HEXISTS', iteration, 'cancelled') == 1 then return 'CANCELLED' end
 local written
 if ARGV[2] == 'cancel' then
