@@ -16,8 +16,8 @@ from jobworker.protocol import control
 from jobworker.protocol.control import Answer, Command, Standing, Steps, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.limits import QueueLimit, inflight, set_limit
-from jobworker.protocol.reading import activities, queue_depths
 from jobworker.protocol.places import Over, forget
+from jobworker.protocol.reading import activities, queue_depths
 from jobworker.protocol.records import Checkpoint, Entry, Epoch, Progress, RescueAnswer, Wish, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import FleetScripts, WorkerScripts
