@@ -18,7 +18,7 @@ from jobworker.runtime.timelimit import TimeLimit
 class Running:
     """A job that was taken. ``began`` is None while it waits for a slot, then a monotonic time in seconds.
 
-    ``disowned``: Redis gave it to somebody else; ``cut``: the process ends; ``over``: an iterating one has no more items.
+    ``disowned``: Redis gave it to somebody else; ``cut``: the process ends; ``over``: an iterating one has ended.
     ``limit`` is its time limit while it runs, if it has one; ``on_end`` who wants to know of its end in place of Redis.
     """
 
