@@ -264,15 +264,3 @@ async def test_running_job_that_does_not_iterate_is_left_alone(redis: Redis, key
         refused = Answer("jid", Standing.NOT_ITERATING, accepted=False, changed=False, worker=worker.worker)
         assert await carry_out_async(redis, control.ask(keys, "jid", wanted)) == refused
     assert await worker.checkpoint(entry.number, "jid", Checkpoint(b"1", 1, 0.0)) is Wish.NONE
-
-
-async def test_cancelled_job_can_be_told_from_a_complete_one_after_its_end(
-    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth, ask: Ask
-) -> None:
-    worker = await birth()
-    entry = await taken(outside, worker)
-    await ask(Wanted.CANCEL)
-    state = Checkpoint(b"3", 1, 0.0, Progress(processed=3))
-    assert await worker.checkpoint(entry.number, "jid", state, state_seconds=1000) is Wish.CANCEL
-    assert await redis.hexists(keys.progress("jid"), "cancelled")
-    assert 0 < await redis.ttl(keys.progress("jid")) <= 1000

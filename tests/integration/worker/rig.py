@@ -51,9 +51,10 @@ class Rig:
         """Registered, and not taking jobs yet: ``start`` does."""
         connection, keys, state, link = through or redis, Keys(), WorkerState(), Link("redis")
         life = Life(connection, keys, WorkerId(worker), Settings(), state, app.dead_set)
+        life.iterating = app.jobs.iterating
         await life.begin()
-        executor = Executor(app.jobs, state, lambda run: RedisKeeper(life, link, run), concurrency)
         tracking = Tracking(connection, link)
+        executor = Executor(app.jobs, state, lambda run: RedisKeeper(life, link, run, tracking), concurrency)
         order = QueueOrder(parse_queues(queues), Order.STRICT)
         fetch = Fetch(life, link, state, executor, tracking, order, lambda: None)
         task = asyncio.create_task(asyncio.sleep(0))

@@ -258,6 +258,10 @@ class Run:
             if close is not None:
                 close()
 
+    def hurry(self) -> None:
+        """Write a checkpoint after the present item, and obey its answer. May be called from any thread, and again."""
+        self._next_flush = float("-inf")
+
     def _due(self, now: float) -> bool:
         return now >= self._next_flush or self._job.progress.processed >= self._next_rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobworker.errors import ConfigurationError, UnknownJob
-from jobworker.jobs.definition import DeathHandler, Definition
+from jobworker.jobs.definition import DeathHandler, Definition, Kind
 from jobworker.jobs.fetcher import Fetcher
 from jobworker.jobs.middleware import Middleware
 
@@ -49,6 +49,11 @@ class Registry:
     def find(self, name: str) -> Definition | None:
         """The job of that name, if there is one."""
         return self._definitions.get(name)
+
+    @property
+    def iterating(self) -> tuple[str, ...]:
+        """The names of those that walk over items."""
+        return tuple(definition.name for definition in self if definition.kind is Kind.ITERATING)
 
     def __iter__(self) -> Iterator[Definition]:
         return iter(sorted(self._definitions.values(), key=lambda definition: definition.name))

@@ -11,7 +11,8 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from jobworker.errors import JobTimeout, JobworkerError, MalformedPayload, NotHeld, UnknownJob
 from jobworker.iteration.job import IteratingJob
@@ -43,7 +44,23 @@ class _Cut(_Back):
     """The same, since the process ends."""
 
 
-KeeperOf = Callable[[Running], Keeper]
+class _Parked(_Back):
+    """The job rests, or goes on elsewhere: Redis has been told."""
+
+
+class WorkersKeeper(Keeper, Protocol):
+    """What a worker needs of a keeper beyond the walk."""
+
+    def listening(self, hurry: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call ``hurry`` when somebody wants the job to cancel or to pause."""
+        ...
+
+    async def park(self) -> bool:
+        """Lay the job aside, or put it back to its queue if it shall go on by now. Was it laid aside?"""
+        ...
+
+
+KeeperOf = Callable[[Running], WorkersKeeper]
 
 
 class Executor:
@@ -282,15 +299,15 @@ class Executor:
 
     async def _walk(self, job: Running) -> None:
         iterating: IteratingJob = job.definition.target()
-        walk = Run(
-            iterating,
-            job.payload.args,
-            self._keeper_of(job),
-            self._state.interruption,
-            self._threads.call,
-        )
+        keeper = self._keeper_of(job)
+        walk = Run(iterating, job.payload.args, keeper, self._state.interruption, self._threads.call)
         try:
-            end = await walk()
+            with keeper.listening(walk.hurry):
+                end = await walk()
+            if end is End.PAUSED:
+                rests = await keeper.park()
+                log.info("job %s", "paused" if rests else "was resumed before it rested", extra=job.context.fields)
+                raise _Parked
         except NotHeld:
             log.warning("job stopped: another worker has it by now", extra=job.context.fields)
             raise
@@ -367,6 +384,8 @@ class Executor:
     def _collect_other(self, job: Running, error: BaseException | None, into: Unacknowledged) -> None:
         if job.disowned:
             log.warning("job ended here, but its result is somebody else's to give", extra=job.context.fields)
+        elif isinstance(error, _Parked):
+            return
         elif isinstance(error, _Back):
             into.give_back(job.entry)
             log.info("job goes back to the front of its queue", extra={**job.context.fields, "seconds": job.seconds})

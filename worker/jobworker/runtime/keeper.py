@@ -1,20 +1,26 @@
-"""Keeps the place of an iterating job in Redis, through outages and through new lives of the worker."""
+"""Keeps the place of an iterating job in Redis, through outages and through new lives of the worker.
+
+And hears what somebody wants of the job meanwhile, and lays it aside if that is to rest.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.iteration.run import Kept, Place, kept_as
-from jobworker.protocol import places
+from jobworker.protocol import control, places
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Checkpoint, DoneIds, Number
 from jobworker.protocol.scripts import WorkerScripts
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.running import Running
+from jobworker.runtime.tracking import Tracking
+from jobworker.runtime.wishes import Wishes
 
 T = TypeVar("T")
 
@@ -22,14 +28,15 @@ _AGAIN_SECONDS = 0.2  # between two looks at whether Redis or a new life is ther
 
 
 class RedisKeeper:
-    """The place of one running job."""
+    """The place of one running job. Without ``tracking`` wishes are heard at checkpoints only."""
 
-    __slots__ = ("_life", "_link", "_run")
+    __slots__ = ("_life", "_link", "_run", "_tracking")
 
-    def __init__(self, life: Life, link: Link, run: Running) -> None:
+    def __init__(self, life: Life, link: Link, run: Running, tracking: Tracking | None = None) -> None:
         self._life = life
         self._link = link
         self._run = run
+        self._tracking = tracking
 
     @property
     def disowned(self) -> bool:
@@ -116,6 +123,33 @@ class RedisKeeper:
                 await self._pause()
                 continue
             return kept_as(wish)
+
+    @contextmanager
+    def listening(self, hurry: Callable[[], None]) -> Iterator[None]:
+        """Call ``hurry`` when somebody wants the job to cancel or to pause."""
+        if self._tracking is None:
+            yield
+            return
+        wishes = Wishes(self._tracking, self._life.keys.iteration(self._run.payload.jid), hurry)
+        try:
+            yield
+        finally:
+            wishes.end()
+
+    async def park(self) -> bool:
+        """Lay the job aside, since it shall rest; waits for as long as Redis is away.
+
+        False if it shall go on by now, and went back to its queue. Either way it is not this worker's any more.
+
+        Raises:
+            NotHeld: the job is somebody else's by now, or an earlier call was carried out whose answer was lost.
+        """
+
+        async def lay_aside(scripts: WorkerScripts, keys: Keys, _: Number, jid: str) -> bool:
+            redis = self._life.redis
+            return await control.park(redis, keys, scripts.worker, scripts.epoch, self._run.entry, jid)
+
+        return await self._held(lay_aside)
 
     @staticmethod
     async def _pause() -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 
+import orjson
 from redis.asyncio import Redis
 
 from jobworker.protocol import processes
@@ -53,6 +54,7 @@ class Life:
         self.registered = False
         self.workers = 1  # how many share this Redis, as far as is known
         self.keeping = asyncio.Semaphore(_KEEPERS_AT_ONCE)
+        self.iterating: Sequence[str] = ()  # names of jobs that can be cancelled and paused
         self._settings = settings
         self._dead_set = dead_set
         self._state = state
@@ -151,6 +153,7 @@ class Life:
             "pid": os.getpid(),
             "process": self.process,
             "running": 0,
+            "iterating": orjson.dumps(list(self.iterating)).decode(),
             **self.beat_fields(),
         }
 

@@ -53,10 +53,14 @@ class Process:
         self._link = Link(self._address, self._redis)
         self._state = self._new_state()
         self._life = self._new_life()
-        self._executor = Executor(
-            app.jobs, self._state, lambda job: RedisKeeper(self._life, self._link, job), settings.concurrency
-        )
+        self._life.iterating = app.jobs.iterating
         self._tracking = Tracking(self._redis, self._link)
+        self._executor = Executor(
+            app.jobs,
+            self._state,
+            lambda job: RedisKeeper(self._life, self._link, job, self._tracking),
+            settings.concurrency,
+        )
         self._fetch = Fetch(
             self._life,
             self._link,

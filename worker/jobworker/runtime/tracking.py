@@ -43,8 +43,12 @@ class Tracking:
     def watch(self, keys: Sequence[str], found: Callable[[], None], changed: Callable[[], None]) -> Watched:
         """Keys to hear of, from the first `Watched.arm` on. See there for the two callbacks."""
         watched = Watched(self, keys, found, changed)
-        self._watches.append(watched)
+        self.add(watched)
         return watched
+
+    def add(self, watched: Watched) -> None:
+        """Tell it of its keys, from its first `Watched.arm` on."""
+        self._watches.append(watched)
 
     def unwatch(self, watched: Watched) -> None:
         """Tell nothing of it any more."""
@@ -85,9 +89,16 @@ class Tracking:
 
     async def _read(self, connection: Any) -> None:
         while True:
-            answer = await connection.read_response(
-                timeout=_SILENCE_SECONDS, disconnect_on_error=False, push_request=True
-            )
+            try:
+                answer = await connection.read_response(
+                    timeout=_SILENCE_SECONDS, disconnect_on_error=False, push_request=True
+                )
+            except exceptions.ResponseError as error:
+                asked = self._asked.popleft()
+                if asked is None:
+                    raise
+                asked.refused(error)
+                continue
             if answer is _PUSHED:
                 continue
             if answer is None:  # silence
@@ -98,7 +109,7 @@ class Tracking:
                 continue
             watched = self._asked.popleft()
             if watched is not None:
-                watched.answered(existing=bool(answer))
+                watched.answered(answer)
 
     async def _on_push(self, message: list[Any]) -> object:
         keys = message[1]
@@ -112,13 +123,13 @@ class Tracking:
         self._asked.clear()
 
     def ask(self, watched: Watched) -> None:
-        """Have Redis answer whether keys exist, and remember that it was asked."""
+        """Have Redis answer the question about its keys, and remember that it was asked."""
         writer = None if self._connection is None else self._connection._writer  # noqa: SLF001  # past a lock and a wait
         # RACE the connection was cut, and its reader, who says so, has not run yet: it will ask all to look anew.
         if writer is not None:
             self._asked.append(watched)
             # One small write: into the kernel's buffer, or the connection is broken and its reader says so.
-            writer.writelines(self._connection.pack_command("EXISTS", *watched.keys))
+            writer.writelines(self._connection.pack_command(*watched.question))
 
 
 class Watched:
@@ -128,6 +139,7 @@ class Watched:
         self, tracking: Tracking, keys: Sequence[str], found: Callable[[], None], changed: Callable[[], None]
     ) -> None:
         self.keys = tuple(keys)
+        self.question: tuple[str, ...] = ("EXISTS", *keys)
         self._names = frozenset(key.encode() for key in keys)
         self._tracking = tracking
         self._found = found
@@ -145,10 +157,18 @@ class Watched:
             self._armed = True
             self._tracking.ask(self)
 
-    def answered(self, *, existing: bool) -> None:
+    def answered(self, answer: Any) -> None:
         """Redis has seen the question: from here on no change is missed."""
-        if existing:
+        if answer:
             self._found()
+
+    def refused(self, error: exceptions.ResponseError) -> None:
+        """Redis does not answer the question.
+
+        Raises:
+            ResponseError: it will answer none, so that nothing can be heard of keys.
+        """
+        raise error
 
     def told(self, keys: list[bytes] | None) -> None:
         """These keys have changed; None stands for all of them."""

@@ -133,6 +133,7 @@ class Spokesman:
         self._state = PodState()
         self._life = PodLife(self._redis, self._keys, settings.identity(), settings, self._state, app.dead_set)
         self._life.roll = roll
+        self._life.iterating = app.jobs.iterating
         self._heartbeat = _PodHeartbeat(
             self._life,
             self._link,

@@ -32,9 +32,4 @@ if fields > 0 then
   note_done(progress, ARGV[3], 8, at)
 end
 local wishes = redis.call('HMGET', iteration, 'cancelled', 'paused')
-if wishes[1] then
-  -- The iteration state goes when the job ends; that it was cancelled can be read for as long as its progress.
-  redis.call('HSET', progress, 'cancelled', wishes[1])
-  redis.call('EXPIRE', progress, ARGV[3])
-end
 return {'OK', wishes[1], wishes[2]}
