@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar, TypeVarTuple, overload
+from typing import Any, ClassVar, Concatenate, Literal, NoReturn, ParamSpec, Protocol, TypeVar, TypeVarTuple, overload
 
 from jobworker.errors import ConfigurationError
 from jobworker.iteration.progress import JobProgress
+from jobworker.iteration.store import AsyncStore, Store
 from jobworker.protocol.payload import JobId
+from jobworker.protocol.records import Side
 
 P = ParamSpec("P")
 A1 = TypeVar("A1")
@@ -83,8 +86,23 @@ class IteratingJob:
     on_error: ClassVar[Literal["fail", "record"]] = "fail"
     """An item that raises fails the job, which tries again at that item; or is recorded as an error of its row."""
 
+    item_retries: ClassVar[int] = 0
+    """How often an item that raised is tried again, in the same run, before `on_error` decides.
+
+    A worker that is made quiet during a pause leaves at once. The count goes along: so many tries altogether.
+    """
+
+    item_retry_seconds: ClassVar[float] = 1.0
+    """The pause in front of each of these tries."""
+
     checkpoint_seconds: ClassVar[float] = 5.0
     """The longest time between two checkpoints: what a SIGKILL may repeat. Clean interruptions repeat nothing."""
+
+    max_run_seconds: ClassVar[float | None] = None
+    """After so long the job goes to the back of its queue and makes room for others; None for what the app says."""
+
+    returns_to: ClassVar[Side] = "front"
+    """Where in its queue an interrupted job goes: the front, where it is the next one, or the back."""
 
     progress_seconds: ClassVar[float] = 7 * 24 * 3600.0
     """How long the progress of a job can be read once it is over, and its done ids are known."""
@@ -95,20 +113,43 @@ class IteratingJob:
     build_enumerator: Any
     each_iteration: Any
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse what cannot work when the class is made, and not when its first item runs.
+
+        Raises:
+            ConfigurationError: an option is out of range, or `around_iteration` does not surround anything.
+        """
+        super().__init_subclass__(**kwargs)
+        _check(cls)
+
     def on_start(self) -> Any:
-        """The first run begins. May be async, like the other four."""
+        """The first run begins. May be async, like all of these but `around_iteration` of a plain job."""
 
     def on_resume(self) -> Any:
         """A later run begins, where the one before left off."""
 
+    def around_iteration(self) -> Any:
+        """Surrounds each try of each item: a generator that yields once, plain, or async for an async job.
+
+        One that does not yield skips the item. What the item raises is raised at the yield.
+        """
+
     def on_stop(self) -> Any:
-        """This run ends: interrupted, cancelled or complete; not after an error."""
+        """This run ends: interrupted, paused, cancelled, aborted or complete; not after an error."""
 
     def on_cancel(self) -> Any:
         """Somebody cancelled the job; no item follows."""
 
     def on_complete(self) -> Any:
-        """All items are done, or the job was cancelled."""
+        """All items are done, or the job was cancelled or aborted."""
+
+    def abort(self) -> NoReturn:
+        """End the job here: `on_stop` and `on_complete` follow, no further item, and the present one does not count."""
+        raise Aborted
+
+    def store(self) -> Store | AsyncStore | None:
+        """What keeps the job's place beside Redis, in one step with its effects; None for nothing."""
+        return None
 
     @classmethod
     async def enqueue(cls: type[Iterates[P]], *args: P.args, **kwargs: P.kwargs) -> JobId:
@@ -163,6 +204,36 @@ class IteratingJob:
     def enqueue_many_sync(cls, args_of_each: Iterable[tuple[Any, ...]]) -> list[JobId]:
         """`enqueue_many` for code without an event loop."""
         return _registered(cls).enqueue_many_sync(args_of_each)
+
+
+class Aborted(BaseException):
+    """The job ends here because it said so. No Exception, so that no `except` of the job's own takes it for one."""
+
+
+def _check(target: type[IteratingJob]) -> None:
+    for option, fits, meaning in (
+        ("on_error", target.on_error in {"fail", "record"}, '"fail" or "record"'),
+        ("item_retries", target.item_retries >= 0, "a number of further tries, or 0 for none"),
+        ("item_retry_seconds", target.item_retry_seconds >= 0, "a time in seconds, or 0"),
+        ("checkpoint_seconds", target.checkpoint_seconds > 0, "a time in seconds above 0"),
+        ("max_run_seconds", target.max_run_seconds is None or target.max_run_seconds > 0, "seconds above 0, or None"),
+        ("returns_to", target.returns_to in {"front", "back"}, '"front" or "back"'),
+    ):
+        if not fits:
+            raise ConfigurationError(
+                f"{target.__qualname__}: {option} is {getattr(target, option)!r}; it must be {meaning}"
+            )
+    around = target.around_iteration
+    if around is IteratingJob.around_iteration or inspect.isgeneratorfunction(around):
+        return
+    if not inspect.isasyncgenfunction(around):
+        raise ConfigurationError(
+            f"{target.__qualname__}.around_iteration surrounds nothing: write a generator method that yields once"
+        )
+    if not inspect.iscoroutinefunction(getattr(target, "each_iteration", None)):
+        raise ConfigurationError(
+            f"{target.__qualname__}.around_iteration is async, but each_iteration is plain; make both the same"
+        )
 
 
 _REGISTERED = "__jobworker_registered__"

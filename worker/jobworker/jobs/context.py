@@ -7,7 +7,7 @@ inside can ask without being handed anything.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -16,12 +16,24 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Interruption:
-    """A plain flag shared by a worker and its jobs: true while the worker is quiet or stopping."""
+    """A plain flag shared by a worker and its jobs: true while the worker is quiet or stopping.
 
-    __slots__ = ("requested",)
+    ``listeners`` are called in the thread of the event loop when it becomes true.
+    """
+
+    __slots__ = ("listeners", "requested")
 
     def __init__(self) -> None:
         self.requested = False
+        self.listeners: set[Callable[[], None]] = set()
+
+    def change(self, *, requested: bool) -> None:
+        """Set the flag, and tell who listens."""
+        news = requested and not self.requested
+        self.requested = requested
+        if news:
+            for listener in tuple(self.listeners):
+                listener()
 
 
 class Context:
@@ -30,9 +42,10 @@ class Context:
     ``extra`` are the further fields of its payload, as they came: what client middleware added, such as a tenant or a
     trace id, tags, times, the last error of a retry. They are not the job's to change.
     ``overdue``: it has been running for longer than its time limit, and as a plain job it could not be cancelled.
+    ``leaving``: it iterates, and no further item is to follow in this run.
     """
 
-    __slots__ = ("_interruption", "attempt", "extra", "jid", "job_class", "overdue", "queue")
+    __slots__ = ("_interruption", "attempt", "extra", "jid", "job_class", "leaving", "overdue", "queue")
 
     def __init__(
         self,
@@ -49,6 +62,7 @@ class Context:
         self.attempt = attempt
         self.extra = extra
         self.overdue = False
+        self.leaving = False
         self._interruption = interruption
 
     @property

@@ -50,5 +50,5 @@ class WorkerState:
         self._apply()
 
     def _apply(self) -> None:
-        self.interruption.requested = self.stopping or self.quiet_here or self.quiet_reason is not None
+        self.interruption.change(requested=self.stopping or self.quiet_here or self.quiet_reason is not None)
         self.wake.set()

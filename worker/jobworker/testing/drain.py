@@ -1,7 +1,7 @@
 """Runs an iterating job, interrupts it wherever that is possible, and shows that its effects stay the same.
 
-The walk is that of a worker; only the place where the job's cursor lies, the clock by which checkpoints fall due and
-the moment of the interruption are the simulation's. Each run is a new instance with arguments out of JSON, as on a
+The walk is that of a worker; only the place where the job's cursor lies, the moment at which a checkpoint falls due and
+that of the interruption are the simulation's. Each run is a new instance with arguments out of JSON, as on a
 new worker.
 """
 
@@ -28,7 +28,6 @@ from jobworker.testing.keeper import MemoryKeeper, Places
 from jobworker.testing.promises import Promise, same, told
 
 _JID = "0123456789abcdef01234567"
-_LEAP_SECONDS = 1e9  # longer than any checkpoint may be apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,14 @@ class _Walk:
         self._keeper = _MortalKeeper(places, _JID)
         self._interruption = Interruption()
         self._interruption.requested = leg.interrupt == 0
-        self._seconds = 0.0
+        self._run: Run | None = None
         self.context = Context(_JID, target.__name__, "default", 1, self._interruption)
         self._disturb()
 
     def make(self, in_thread: InThread) -> Run:
         """The run as a worker would make it."""
-        return Run(self.job, self._args, self._keeper, self._interruption, in_thread, clock=lambda: self._seconds)
+        self._run = Run(self.job, self._args, self._keeper, self._interruption, in_thread)
+        return self._run
 
     def _disturb(self) -> None:
         build = self.job.build_enumerator
@@ -129,8 +129,8 @@ class _Walk:
         self.items += 1
         if self._leg.interrupt == self.items:
             self._interruption.requested = True
-        if self._leg.checkpoint == self.items:
-            self._seconds += _LEAP_SECONDS
+        if self._leg.checkpoint == self.items and self._run is not None:
+            self._run.hurry()
 
     def _before_end(self) -> None:
         if self._leg.kill is not None:

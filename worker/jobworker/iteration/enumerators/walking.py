@@ -66,7 +66,7 @@ def wait_until(moment: float) -> None:
     """Sleep until `time.monotonic` says so, in small steps.
 
     Raises:
-        Interrupted: the worker became quiet meanwhile.
+        Interrupted: the worker became quiet meanwhile, or the run is to end for another reason.
     """
     while (rest := moment - time.monotonic()) > 0 and not _over():
         time.sleep(min(rest, _STEP_SECONDS))
@@ -84,6 +84,6 @@ def _over() -> bool:
     if current is None:
         return False
     # A plain job whose time is over gets its item at once: the run then sees that it shall do no more.
-    if current.quiet and not current.overdue:
+    if (current.quiet or current.leaving) and not current.overdue:
         raise Interrupted
     return current.overdue

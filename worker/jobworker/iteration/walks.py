@@ -1,0 +1,110 @@
+"""The walk over the items of a job: the loop in which everything else is paid for.
+
+Between two items it looks at two plain flags. What has to be done there, and who wants it, is the run's to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from jobworker.iteration.enumerators.walking import closed
+from jobworker.iteration.items import AsyncWork, Work
+from jobworker.iteration.job import IteratingJob
+from jobworker.jobs.context import Interruption
+
+E = TypeVar("E")
+
+_BREATH_SECONDS = 0.01  # how long items that never wait may keep the event loop for themselves
+
+
+class Position:
+    """Where a walk is. Each attribute is written by the walk alone and read from anywhere, but `look`.
+
+    ``done`` is the cursor behind the last item that is done, and how many are: one value, so that nobody who looks from
+    another thread sees half a step. ``busy``: an item is being worked on. ``look``: set by whoever wants the walk to
+    look up before its next item.
+    """
+
+    __slots__ = ("busy", "done", "look")
+
+    def __init__(self, cursor: Any, processed: int) -> None:
+        self.done: tuple[Any, int] = (cursor, processed)
+        self.busy = False
+        self.look = False
+
+
+class Walk(Generic[E]):
+    """Walks over pairs of an item and the cursor behind it; ``done`` is what it returns when there are no more."""
+
+    __slots__ = ("_args", "_done", "_interruption", "_job", "_position")
+
+    def __init__(
+        self, job: IteratingJob, args: Sequence[Any], position: Position, interruption: Interruption, done: E
+    ) -> None:
+        self._job = job
+        self._args = args
+        self._position = position
+        self._interruption = interruption
+        self._done = done
+
+    def plain(self, pairs: Iterator[tuple[Any, Any]], work: Work | None, look: Callable[[], E | None]) -> E:
+        """All items in this thread; ``look`` is called between two of them when somebody wants it to."""
+        at, progress, interruption = self._position, self._job.progress, self._interruption
+        each, args = self._job.each_iteration, self._args
+        done = at.done[1]
+        try:
+            if interruption.requested and (end := look()) is not None:
+                return end
+            for item, cursor in pairs:
+                at.busy = True
+                if work is None:
+                    each(item, *args)
+                else:
+                    work(item, cursor)
+                done += 1
+                progress.processed = done
+                at.done = cursor, done
+                at.busy = False
+                if (at.look or interruption.requested) and (end := look()) is not None:
+                    return end
+            return self._done
+        finally:
+            at.busy = False
+            closed(pairs)
+
+    async def on_loop(
+        self,
+        pairs: AsyncGenerator[tuple[Any, Any], None],
+        work: AsyncWork | None,
+        look: Callable[[], Awaitable[E | None]],
+    ) -> E:
+        """The same on the event loop, which others get from time to time also where no item ever waits."""
+        at, progress, interruption, clock = self._position, self._job.progress, self._interruption, time.monotonic
+        each, args = self._job.each_iteration, self._args
+        done = at.done[1]
+        breath = clock() + _BREATH_SECONDS
+        try:
+            if interruption.requested and (end := await look()) is not None:
+                return end
+            async for item, cursor in pairs:
+                at.busy = True
+                if work is None:
+                    await each(item, *args)
+                else:
+                    await work(item, cursor)
+                done += 1
+                progress.processed = done
+                at.done = cursor, done
+                at.busy = False
+                if (at.look or interruption.requested) and (end := await look()) is not None:
+                    return end
+                if clock() > breath:
+                    await asyncio.sleep(0)
+                    breath = clock() + _BREATH_SECONDS
+            return self._done
+        finally:
+            at.busy = False
+            await pairs.aclose()
