@@ -7,6 +7,7 @@
     ├── ArgumentsNotJSON        arguments of a job that JSON cannot carry
     ├── CursorMismatch          an iterating job cannot go on where it was, in what it finds now
     ├── MalformedItem           what an iterating job walks over cannot be read at some place
+    ├── StorageError            an object storage does not do what an export or a walk over an object needs
     ├── PushBufferFull          Redis is away, and no more jobs can wait for it in this process
     ├── StaleEpoch              this life of the worker has ended as far as Redis knows
     └── NotHeld                 the job has another holder by now
@@ -54,6 +55,14 @@ class MalformedItem(JobworkerError, ValueError):
     """What an iterating job walks over cannot be read at some place: a line that is no JSON, bytes that are no text.
 
     The message names row and byte. The job is tried again at that place, so a repaired source goes on from there.
+    """
+
+
+class StorageError(JobworkerError):
+    """An object storage refused something or did not answer, after tries of its own.
+
+    The message says what was tried, in which bucket, and what to do. A job that it ends goes on from its last part, or
+    from what it put aside, when it is tried again.
     """
 
 
