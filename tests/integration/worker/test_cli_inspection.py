@@ -299,7 +299,7 @@ def test_progress_keeps_every_word_of_a_message(jobworker: Jobworker, database: 
     database.hset(KEYS.progress("p"), mapping={"processed": 5, "failed": 1, "updated_at": round(time.time() * 1000)})
     database.hset(KEYS.errors("p"), "7", orjson.dumps([long, "[red]\x1b[31m"]))
     shown = jobworker("progress", "p").stdout
-    assert "p: 5 rows, 1 with errors, " in shown
+    assert "p: waiting, 5 rows, 1 with errors, " in shown
     assert long in " ".join(shown.split())
     assert "[red]\\x1b[31m" in shown
 

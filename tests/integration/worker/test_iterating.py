@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import App, IteratingJob, list_items
-from jobworker.protocol.reading import job_progress
+from jobworker.client.control import carry_out_async
+from jobworker.protocol.progress import job_progress
 from tests.integration.worker.conftest import KEYS
 from tests.integration.worker.rig import rigged
 from tests.waiting import wait_until
@@ -99,7 +100,7 @@ async def test_retry_goes_on_at_the_item_that_raised(redis: Redis, walk: type[Wa
 
         await wait_until(done, 5)
     assert walk.walked == list(range(20))
-    progress = await job_progress(redis, KEYS, jid)
+    progress = await carry_out_async(redis, job_progress(KEYS, jid, errors=None))
     assert progress is not None
     assert (progress.processed, progress.total) == (20, 20)
 
@@ -115,7 +116,7 @@ async def test_error_that_cannot_be_told_is_recorded_all_the_same(redis: Redis, 
             return await rig.processed() == 1
 
         await wait_until(done, 5)
-    progress = await job_progress(redis, KEYS, jid)
+    progress = await carry_out_async(redis, job_progress(KEYS, jid, errors=None))
     assert progress is not None
     assert progress.errors == {
         8: ("Broken: Broken whose own text raised RuntimeError",),

@@ -1,60 +1,140 @@
-"""`jobworker progress`: how far an iterating job is."""
+"""`jobworker progress`: how far an iterating job is, once or live."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
 from typing import Any
 
 import click
+from redis.asyncio import Redis
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
-from jobworker.cli.screen import ago, console, table, text
-from jobworker.protocol.reading import JobProgress, job_progress
+from jobworker.cli.screen import ago, console, duration, table, text
+from jobworker.client.control import carry_out_async
+from jobworker.protocol.keys import Keys
+from jobworker.protocol.progress import JobProgress, JobState, job_progress
+from jobworker.runtime.link import AWAY, what_it_does
 
 _SHOWN = 50  # rows with errors in the table; --json has all
+_WATCHED = 10  # of them on a screen that is drawn anew all the time
+_BAR = 60  # columns
+_COLOURS = {JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.DONE: "green", JobState.RETRYING: "yellow"}
 
 
 @click.command()
 @click.argument("jid")
+@click.option("--watch", is_flag=True, help="Draw it anew until the job is over; Ctrl-C ends it.")
+@click.option("--every", type=click.FloatRange(0.2, 3600), default=1.0, show_default=True, metavar="SECONDS")
 @json_option
 @on_redis
-def progress(jid: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
+def progress(jid: str, place: Place, watch: bool, every: float, as_json: bool) -> None:  # noqa: FBT001  # flags
     """Show how far the iterating job JID is, and what was wrong with which row."""
-    found = place.ask(lambda redis, keys: job_progress(redis, keys, jid))
-    if found is None:
-        raise click.ClickException(f"no progress is known of {jid}: it never wrote a checkpoint, or it is long over")
+    if watch and as_json:
+        raise click.UsageError("--watch draws on a terminal, --json prints once: choose one of them")
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch draws on a terminal, and this is none")
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            place.ask(lambda redis, keys: _watched(redis, keys, jid, every))
+        return
+    most = None if as_json else _SHOWN
+    found = place.ask(lambda redis, keys: _asked(redis, keys, jid, most))
     if as_json:
-        echo_json(_described(jid, found))
-    else:
-        _show(jid, found)
+        echo_json(described(found))
+        return
+    console().print(frame(found))
 
 
-def _described(jid: str, progress: JobProgress) -> dict[str, Any]:
+async def _asked(redis: Redis, keys: Keys, jid: str, errors: int | None) -> JobProgress:
+    found = await carry_out_async(redis, job_progress(keys, jid, errors=errors))
+    if found is None:
+        raise click.ClickException(f"no progress is known of {jid}: it never ran as an iterating job, or is long over")
+    return found
+
+
+async def _watched(redis: Redis, keys: Keys, jid: str, every: float) -> None:
+    found = await _asked(redis, keys, jid, _WATCHED)
+    with Live(frame(found), console=console(), auto_refresh=False) as live:
+        while not found.state.over:
+            await asyncio.sleep(every)
+            problem = ""
+            try:
+                found = await _asked(redis, keys, jid, _WATCHED)
+            except AWAY as error:
+                problem = f"this is what was seen last: Redis {what_it_does(error)}: {error}"
+            shown = frame(found)
+            live.update(Group(shown, text(problem, "red")) if problem else shown, refresh=True)
+
+
+def described(progress: JobProgress) -> dict[str, Any]:
     """For machines: everything, rows as strings since JSON's keys are."""
     return {
-        "jid": jid,
+        "jid": progress.jid,
+        "state": progress.state.value,
         "processed": progress.processed,
         "failed": progress.failed,
         "total": progress.total,
+        "rate": progress.rate,
+        "run_rate": progress.run_rate,
+        "eta_seconds": progress.eta_seconds,
+        "done": dict(progress.done),
+        "started_at": progress.started_at,
+        "began_at": progress.began_at,
         "updated_at": progress.updated_at,
+        "ended_at": progress.ended_at,
+        "worker": progress.worker,
         "errors": {str(row): messages for row, messages in progress.errors.items()},
     }
 
 
-def _show(jid: str, progress: JobProgress) -> None:
-    """For people: a line, and a table of the rows with errors."""
-    screen = console()
+def frame(progress: JobProgress) -> RenderableType:
+    """One picture of it, for people."""
+    parts: list[RenderableType] = [_head(progress)]
+    if progress.share is not None:
+        parts.append(ProgressBar(total=1.0, completed=progress.share, width=_BAR))
+    if progress.done:
+        ids = table("kind of id", "done", numbers=("done",))
+        for kind, count in progress.done.items():
+            ids.add_row(text(kind), f"{count:,}")
+        parts += [Text(), ids]
+    if progress.errors:
+        parts += [Text(), _errors(progress)]
+    more = progress.failed - len(progress.errors)
+    if progress.errors and progress.next_errors is not None:
+        parts.append(text(f"… and {more:,} more rows; --json has all that are explained"))
+    elif more > 0:
+        parts.append(text(f"{more:,} further rows have errors that are counted and not explained"))
+    return Group(*parts)
+
+
+def _head(progress: JobProgress) -> Text:
     total = "" if progress.total is None else f" of {progress.total}"
-    share = f" ({progress.processed / progress.total:.0%})" if progress.total else ""
-    age = "" if progress.updated_at is None else f", {ago(progress.updated_at)}"
-    click.echo(f"{jid}: {progress.processed}{total} rows{share}, {progress.failed} with errors{age}")
-    if not progress.errors:
-        return
+    share = "" if progress.share is None else f" ({progress.share:.0%})"
+    words = [f"{progress.processed}{total} rows{share}", f"{progress.failed} with errors"]
+    if progress.rate is not None:
+        words.append(f"{progress.rate:,.1f} rows/s")
+    if progress.eta_seconds is not None:
+        words.append(f"{duration(progress.eta_seconds)} left")
+    words.append(_when(progress))
+    state = text(progress.state.value, _COLOURS.get(progress.state, "bold"))
+    return Text.assemble(text(progress.jid, whole=True), ": ", state, ", ", text(", ".join(filter(None, words))))
+
+
+def _when(progress: JobProgress) -> str:
+    if progress.ended_at is not None:
+        return f"ended {ago(progress.ended_at)}"
+    return "" if progress.updated_at is None else f"checkpoint {ago(progress.updated_at)}"
+
+
+def _errors(progress: JobProgress) -> Table:
     rows = table("row", "errors")
-    for row, messages in list(progress.errors.items())[:_SHOWN]:
+    for row, messages in progress.errors.items():
         rows.add_row(f"{row:,}", Text("\n").join(text(message, whole=True) for message in messages))
-    screen.print(rows)
-    if progress.failed > len(progress.errors):
-        click.echo(f"{progress.failed - len(progress.errors)} further rows have errors that are counted and not kept")
-    if len(progress.errors) > _SHOWN:
-        click.echo(f"… and {len(progress.errors) - _SHOWN} more rows; --json has all")
+    return rows

@@ -1,4 +1,4 @@
-"""What can be read from outside without changing anything: what workers do, how deep queues are, how far a job is.
+"""What can be read from outside without changing anything: what workers do, and how deep queues are.
 
 One pipelined crossing for a whole list, so that an operator pays for a Redis connection and not for a pod.
 """
@@ -6,11 +6,9 @@ One pipelined crossing for a whole list, so that an operator pays for a Redis co
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
-import orjson
 from redis.asyncio import Redis
 
 from jobworker.errors import MalformedPayload
@@ -18,17 +16,6 @@ from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Activity, Epoch, QueueDepth, WorkerId
 from jobworker.protocol.scripts import ACTIVITY
-
-
-@dataclass(frozen=True, slots=True)
-class JobProgress:
-    """How far an iterating job is. ``total`` is None where nobody knows; ``errors`` maps a row to its messages."""
-
-    processed: int
-    failed: int
-    total: int | None
-    updated_at: float | None
-    errors: Mapping[int, tuple[str, ...]]
 
 
 async def activities(redis: Redis, keys: Keys, workers: Sequence[WorkerId]) -> tuple[Activity, ...]:
@@ -63,27 +50,6 @@ async def queue_depths(redis: Redis, keys: Keys, queues: Sequence[str]) -> tuple
         QueueDepth(queue, int(depth), _latency(oldest, now), bool(paused))
         for queue, depth, oldest, paused in zip(queues, answers[::3], answers[1::3], answers[2::3], strict=True)
     )
-
-
-async def job_progress(redis: Redis, keys: Keys, jid: str) -> JobProgress | None:
-    """How far an iterating job is, running or ended; None if it never wrote a checkpoint or it is long over."""
-    async with redis.pipeline(transaction=False) as pipe:
-        _ = pipe.hgetall(keys.progress(jid)), pipe.hgetall(keys.errors(jid))
-        counts, errors = await pipe.execute()
-    if not counts:
-        return None
-    total, updated = counts.get(b"total"), counts.get(b"updated_at")
-    return JobProgress(
-        processed=int(counts.get(b"processed", 0)),
-        failed=int(counts.get(b"failed", 0)),
-        total=None if total is None else int(total),
-        updated_at=None if updated is None else int(updated) / 1000,
-        errors={int(row): tuple(orjson.loads(messages)) for row, messages in sorted(errors.items(), key=_row)},
-    )
-
-
-def _row(item: tuple[bytes, bytes]) -> int:
-    return int(item[0])
 
 
 def _activity(worker: WorkerId, row: Sequence[Any], now: float) -> Activity:
