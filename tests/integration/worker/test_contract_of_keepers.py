@@ -13,7 +13,8 @@ from jobworker import App, IteratingJob, NotHeld, list_items
 from jobworker.iteration.run import End, Keeper, Kept, Place, Run
 from jobworker.jobs.context import Context, Interruption
 from jobworker.protocol import payload as payloads
-from jobworker.protocol.records import Checkpoint, Entry, Number, Progress, WorkerId
+from jobworker.protocol.number_sets import chunks_of, packed
+from jobworker.protocol.records import Checkpoint, DoneIds, Entry, Number, Progress, WorkerId
 from jobworker.runtime.keeper import RedisKeeper
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import Link
@@ -154,6 +155,61 @@ async def test_keeper_whose_job_is_somebody_elses_reads_and_writes_nothing(where
     with pytest.raises(NotHeld, match="job one has another holder"):
         await keeper.load()
     assert (await (await where.keeper("one"))[0].load()).state.cursor == b"1"
+
+
+def ids(kind: str, *found: int | str) -> DoneIds:
+    numbers = chunks_of(each for each in found if isinstance(each, int))
+    return DoneIds(kind, packed(numbers), tuple(each for each in found if isinstance(each, str)))
+
+
+async def test_done_ids_are_known_by_their_kind_from_the_checkpoint_on_and_counted_once(where: Where) -> None:
+    keeper, _ = await where.keeper("one")
+    assert await keeper.look_up("user", [0], ["x"]) == ([0], [False])
+    first = Progress(processed=1, done=(ids("user", 1, 511, 512, "x"), ids("item", -3)))
+    await keeper.checkpoint(checkpoint(b"1", 1, first), wait=True)
+    again = Progress(processed=2, done=(ids("user", 1, 2, "x", "y"), ids("item")))
+    await keeper.checkpoint(checkpoint(b"2", 1, again), wait=True)
+    keeper, _ = await where.keeper("one")
+    assert (await keeper.load()).done == {"user": 6, "item": 1}
+    assert await keeper.look_up("user", [0, 1, 7], ["x", "z", "y"]) == (
+        [0b110 | 1 << 511, 1, 0],
+        [True, False, True],
+    )
+    assert await keeper.look_up("item", [-1], ["x"]) == ([1 << 509], [False])
+    assert await (await where.keeper("other"))[0].look_up("user", [0], ["x"]) == ([0], [False])
+
+
+async def test_ids_noted_at_once_outlive_a_run_that_wrote_no_checkpoint(where: Where) -> None:
+    keeper, _ = await where.keeper("one")
+    await keeper.note_done([ids("user", 5, "x")])
+    place = await (await where.keeper("one"))[0].load()
+    assert (place.state.cursor, place.processed, place.done) == (None, 0, {"user": 2})
+    assert await keeper.look_up("user", [0], ["x"]) == ([1 << 5], [True])
+
+
+async def test_more_done_ids_than_one_call_carries_are_all_written(where: Where) -> None:
+    keeper, _ = await where.keeper("one")
+    many = ids("user", *(f"text-{n}" for n in range(4_500)), *range(0, 512 * 2_500, 512))
+    await keeper.checkpoint(checkpoint(b"1", 1, Progress(processed=1, done=(many,))), wait=True)
+    assert (await keeper.load()).done == {"user": 7_000}
+    _, known = await keeper.look_up("user", [], [f"text-{n}" for n in range(4_501)])
+    assert known == [True] * 4_500 + [False]
+
+
+async def test_keeper_whose_job_is_somebody_elses_notes_no_ids(where: Where) -> None:
+    keeper, disown = await where.keeper("one")
+    disown()
+    with pytest.raises(NotHeld, match="job one has another holder"):
+        await keeper.note_done([ids("user", 5)])
+    with pytest.raises(NotHeld, match="job one has another holder"):
+        await keeper.look_up("user", [0], [])
+    assert (await (await where.keeper("one"))[0].load()).done == {}
+
+
+async def test_rate_goes_on_from_the_run_before(where: Where) -> None:
+    keeper, _ = await where.keeper("one")
+    await keeper.checkpoint(checkpoint(b"1", 1, Progress(processed=1, rate=12.5)), wait=True)
+    assert (await (await where.keeper("one"))[0].load()).rate == 12.5
 
 
 async def test_walk_is_interrupted_goes_on_and_ends_alike(where: Where) -> None:

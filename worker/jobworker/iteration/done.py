@@ -14,7 +14,7 @@ from jobworker.protocol.number_sets import chunk_of, packed, unpacked
 from jobworker.protocol.records import DoneIds
 
 Id = int | str
-T = TypeVar("T", int, str, int | str)
+T = TypeVar("T", bound=int | str)
 
 _CHUNKS_KNOWN = 4_096  # two million dense numbers
 _TEXTS_KNOWN = 10_000

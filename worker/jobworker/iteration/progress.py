@@ -28,7 +28,7 @@ _AT_ONCE = 1_000  # ids that are looked up in one crossing
 _RATE_SECONDS = 30.0  # over which the rate is smoothed
 _SHORTEST = 0.05  # seconds: what happened in less says nothing of a rate
 
-T = TypeVar("T", int, str, int | str)
+T = TypeVar("T", bound=int | str)
 R = TypeVar("R")
 
 
