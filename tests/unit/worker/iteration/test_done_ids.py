@@ -92,8 +92,9 @@ async def compare_with_a_plain_set(earlier: set[Id], steps: list[tuple[str, list
 async def test_kinds_do_not_know_each_others_ids_and_a_number_is_not_its_text() -> None:
     progress = JobProgress(ledger=Books())
     progress.done("item", 7, "x")
-    assert await progress.not_done("item", [7, "7", "x"]) == ["7"]
-    assert await progress.not_done("user", [7, "x"]) == [7, "x"]
+    asked: list[Id] = [7, "7", "x"]
+    assert await progress.not_done("item", asked) == ["7"]
+    assert await progress.not_done("user", asked) == asked
     assert progress.kinds == ("item", "user")
 
 
