@@ -1,0 +1,7 @@
+"""Files in object storage: exports that go on elsewhere, and objects that walks read from."""
+
+from jobworker.iteration.exports.buckets import S3Bucket
+from jobworker.iteration.exports.formats import CsvFile, JsonLinesFile, RawFile
+from jobworker.iteration.exports.job import ExportingJob
+
+__all__ = ["CsvFile", "ExportingJob", "JsonLinesFile", "RawFile", "S3Bucket"]
