@@ -35,6 +35,7 @@ from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
 from jobworker.jobs.fetcher import Fetcher, UnitOfWork
+from jobworker.protocol.control import ControlAnswer, Standing
 from jobworker.protocol.deaths import DeadJob, DeadSet
 from jobworker.protocol.payload import Payload
 
@@ -47,6 +48,7 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "Context",
+    "ControlAnswer",
     "CursorMismatch",
     "DeadJob",
     "DeadSet",
@@ -62,6 +64,7 @@ __all__ = [
     "Payload",
     "PushBufferFull",
     "StaleEpoch",
+    "Standing",
     "SyncClient",
     "UnitOfWork",
     "UnknownJob",

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from jobworker.client.control import carry_out_async
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.protocol import control
-from jobworker.protocol.control import Answer, Command, Standing, Steps, Wanted
+from jobworker.protocol.control import Command, ControlAnswer, Standing, Steps, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.limits import QueueLimit, inflight, set_limit
 from jobworker.protocol.places import Over, forget
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.redis
 
 JOB = orjson.dumps({"class": "Import", "args": [1], "jid": "jid", "queue": "imports", "enqueued_at": 1.5})
 
-Ask = Callable[[Wanted], Awaitable[Answer]]
+Ask = Callable[[Wanted], Awaitable[ControlAnswer]]
 
 
 @pytest.fixture
 def ask(redis: Redis, keys: Keys) -> Ask:
-    async def asked(wanted: Wanted) -> Answer:
+    async def asked(wanted: Wanted) -> ControlAnswer:
         return await carry_out_async(redis, control.ask(keys, "jid", wanted))
 
     return asked
@@ -58,13 +58,13 @@ async def queue(redis: Redis, keys: Keys) -> list[bytes]:
 Cross = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 
 
-async def ended(steps: Steps[Answer], commands: Sequence[Command], cross: Cross) -> Answer:
+async def ended(steps: Steps[ControlAnswer], commands: Sequence[Command], cross: Cross) -> ControlAnswer:
     while True:
         answers = await cross(commands)
         try:
             commands = steps.send(answers)
         except StopIteration as end:
-            return cast("Answer", end.value)
+            return cast("ControlAnswer", end.value)
 
 
 async def test_paused_job_leaves_its_worker_and_its_queue_and_frees_its_slot(
@@ -73,7 +73,7 @@ async def test_paused_job_leaves_its_worker_and_its_queue_and_frees_its_slot(
     worker = await birth()
     await set_limit(redis, keys, "imports", QueueLimit(cluster=1))
     entry = await taken(outside, worker)
-    assert await ask(Wanted.PAUSE) == Answer("jid", Standing.RUNNING, worker=worker.worker)
+    assert await ask(Wanted.PAUSE) == ControlAnswer("jid", Standing.RUNNING, worker=worker.worker)
     assert await worker.checkpoint(entry.number, "jid", Checkpoint(b"3", 1, 0.0)) is Wish.PAUSE
     assert await park(redis, keys, worker, entry) is True
     assert (await outside.held(worker.worker), await inflight(redis, keys)) == ((), {})
@@ -95,7 +95,7 @@ async def test_resumed_job_is_the_first_of_its_queue_and_wakes_a_worker(
     await outside.enqueue("imports", [b"waits"])
     await redis.delete(keys.wake("imports"))
     await redis.srem(keys.queues, "imports")
-    assert await ask(Wanted.RESUME) == Answer("jid", Standing.PAUSED)
+    assert await ask(Wanted.RESUME) == ControlAnswer("jid", Standing.PAUSED)
     assert await redis.llen(keys.wake("imports")) == 1
     assert await redis.smembers(keys.queues) == {b"imports"}
     first, _ = (await worker.take(["imports"], 2, 2)).entries
@@ -114,7 +114,7 @@ async def test_cancelled_while_it_rests_it_goes_to_its_queue_to_hear_of_it(
     entry = await taken(outside, worker)
     await ask(Wanted.PAUSE)
     await park(redis, keys, worker, entry)
-    assert await ask(Wanted.CANCEL) == Answer("jid", Standing.PAUSED)
+    assert await ask(Wanted.CANCEL) == ControlAnswer("jid", Standing.PAUSED)
     assert len(await queue(redis, keys)) == 1
     assert (await outside.iteration_state("jid")).wish is Wish.CANCEL
     assert await redis.ttl(keys.iteration("jid")) > 0
@@ -127,7 +127,7 @@ async def test_resume_between_the_checkpoint_and_the_parking_lets_the_job_go_on(
     entry = await taken(outside, worker)
     await ask(Wanted.PAUSE)
     assert await worker.checkpoint(entry.number, "jid", Checkpoint(b"3", 1, 0.0)) is Wish.PAUSE
-    assert await ask(Wanted.RESUME) == Answer("jid", Standing.RUNNING, worker=worker.worker)
+    assert await ask(Wanted.RESUME) == ControlAnswer("jid", Standing.RUNNING, worker=worker.worker)
     assert await park(redis, keys, worker, entry) is False
     assert (await queue(redis, keys), await parked(redis, keys)) == ([JOB], {})
     assert (await outside.held(worker.worker), await inflight(redis, keys)) == ((), {})
@@ -201,7 +201,7 @@ async def test_job_that_is_parked_while_it_is_asked_is_asked_again(
     # It was found running, and is parked before its wish is taken back.
     await park(redis, keys, worker, entry)
     commands = steps.send(found)
-    assert await ended(steps, commands, next_crossing) == Answer("jid", Standing.PAUSED)
+    assert await ended(steps, commands, next_crossing) == ControlAnswer("jid", Standing.PAUSED)
     assert len(await queue(redis, keys)) == 1
 
 
@@ -220,20 +220,20 @@ async def test_foreign_key_where_paused_jobs_lie_costs_no_job(
 @pytest.mark.parametrize(
     ("before", "wanted", "expected"),
     [
-        ([], Wanted.CANCEL, Answer("jid", Standing.WAITING)),
-        ([], Wanted.PAUSE, Answer("jid", Standing.WAITING)),
-        ([], Wanted.RESUME, Answer("jid", Standing.WAITING, changed=False)),
-        ([Wanted.PAUSE], Wanted.PAUSE, Answer("jid", Standing.WAITING, changed=False)),
-        ([Wanted.PAUSE], Wanted.RESUME, Answer("jid", Standing.WAITING)),
-        ([Wanted.CANCEL], Wanted.CANCEL, Answer("jid", Standing.CANCELLED, changed=False)),
-        ([Wanted.CANCEL], Wanted.PAUSE, Answer("jid", Standing.CANCELLED, accepted=False, changed=False)),
-        ([Wanted.CANCEL], Wanted.RESUME, Answer("jid", Standing.CANCELLED, accepted=False, changed=False)),
+        ([], Wanted.CANCEL, ControlAnswer("jid", Standing.WAITING)),
+        ([], Wanted.PAUSE, ControlAnswer("jid", Standing.WAITING)),
+        ([], Wanted.RESUME, ControlAnswer("jid", Standing.WAITING, changed=False)),
+        ([Wanted.PAUSE], Wanted.PAUSE, ControlAnswer("jid", Standing.WAITING, changed=False)),
+        ([Wanted.PAUSE], Wanted.RESUME, ControlAnswer("jid", Standing.WAITING)),
+        ([Wanted.CANCEL], Wanted.CANCEL, ControlAnswer("jid", Standing.CANCELLED, changed=False)),
+        ([Wanted.CANCEL], Wanted.PAUSE, ControlAnswer("jid", Standing.CANCELLED, accepted=False, changed=False)),
+        ([Wanted.CANCEL], Wanted.RESUME, ControlAnswer("jid", Standing.CANCELLED, accepted=False, changed=False)),
         ([Wanted.PAUSE, Wanted.CANCEL], Wanted.RESUME,
-         Answer("jid", Standing.CANCELLED, accepted=False, changed=False)),
+         ControlAnswer("jid", Standing.CANCELLED, accepted=False, changed=False)),
     ],
 )  # fmt: skip
 async def test_job_that_nobody_holds_finds_what_was_asked_when_it_runs(
-    outside: FleetScripts, ask: Ask, before: list[Wanted], wanted: Wanted, expected: Answer
+    outside: FleetScripts, ask: Ask, before: list[Wanted], wanted: Wanted, expected: ControlAnswer
 ) -> None:
     for earlier in before:
         await ask(earlier)
@@ -252,7 +252,7 @@ async def test_nothing_is_written_for_a_job_that_is_over(
     await redis.hdel(keys.working(worker.worker), str(entry.number))
     await forget(redis, keys, [Over("jid", cancelled=False, seconds=60)])
     for wanted in Wanted:
-        assert await ask(wanted) == Answer("jid", Standing.OVER, accepted=False, changed=False)
+        assert await ask(wanted) == ControlAnswer("jid", Standing.OVER, accepted=False, changed=False)
     assert await redis.exists(keys.iteration("jid")) == 0
 
 
@@ -261,6 +261,6 @@ async def test_running_job_that_does_not_iterate_is_left_alone(redis: Redis, key
     await worker.register(60.0, {"iterating": '["Export"]'})
     entry = await taken(outside, worker)
     for wanted in Wanted:
-        refused = Answer("jid", Standing.NOT_ITERATING, accepted=False, changed=False, worker=worker.worker)
+        refused = ControlAnswer("jid", Standing.NOT_ITERATING, accepted=False, changed=False, worker=worker.worker)
         assert await carry_out_async(redis, control.ask(keys, "jid", wanted)) == refused
     assert await worker.checkpoint(entry.number, "jid", Checkpoint(b"1", 1, 0.0)) is Wish.NONE

@@ -6,13 +6,14 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
 
-from jobworker import App, ArgumentsNotJSON, Client, SyncClient
+from jobworker import App, ArgumentsNotJSON, Client, ControlAnswer, Standing, SyncClient
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.payload import Payload
 from jobworker.testing import FakeClock, Memory, MemoryClient, MemorySyncClient
@@ -43,6 +44,17 @@ class Producer:
             raw = cast("list[bytes]", await self._redis.lrange(KEYS.queue(queue.decode()), 0, -1))
             found += map(payloads.parse, reversed(raw))
         return found
+
+    async def park(self) -> None:
+        """What a worker does that takes the one job that waits, and finds that it shall rest."""
+        if self._redis is None:
+            taken = self._memory.take(lambda _: True)
+            assert taken is not None
+            self._memory.park(taken)
+            return
+        (job,) = await self.waiting()
+        raw = await cast("Any", self._redis).rpop(KEYS.queue(job.queue))
+        await self._redis.hset(KEYS.parked, job.jid, b"5 %s\n%s" % (job.queue.encode(), raw))
 
     async def scheduled(self) -> list[tuple[float, Payload]]:
         """What is due later, the next one first."""
@@ -150,6 +162,46 @@ async def test_fields_that_the_client_sets_itself_are_refused(client: Producer) 
     with pytest.raises(TypeError, match="jid"):
         await client("enqueue", "Mail", [], jid="mine")
     assert await client.waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("cancel", ControlAnswer("", Standing.WAITING)),
+        ("pause", ControlAnswer("", Standing.WAITING)),
+        ("resume", ControlAnswer("", Standing.WAITING, changed=False)),
+        ("pause pause", ControlAnswer("", Standing.WAITING, changed=False)),
+        ("pause resume", ControlAnswer("", Standing.WAITING)),
+        ("cancel cancel", ControlAnswer("", Standing.CANCELLED, changed=False)),
+        ("cancel pause", ControlAnswer("", Standing.CANCELLED, accepted=False, changed=False)),
+        ("pause cancel resume", ControlAnswer("", Standing.CANCELLED, accepted=False, changed=False)),
+        ("pause park pause", ControlAnswer("", Standing.PAUSED, changed=False)),
+        ("pause park resume", ControlAnswer("", Standing.PAUSED)),
+        ("pause park cancel", ControlAnswer("", Standing.PAUSED)),
+        ("pause park resume resume", ControlAnswer("", Standing.WAITING, changed=False)),
+        ("pause park cancel resume", ControlAnswer("", Standing.CANCELLED, accepted=False, changed=False)),
+    ],
+)
+async def test_job_that_does_not_run_is_cancelled_paused_and_resumed(
+    client: Producer, asked: str, answer: ControlAnswer
+) -> None:
+    jid = await client("enqueue", "Import", queue="imports")
+    for step in asked.split()[:-1]:
+        await (client.park() if step == "park" else client(step, jid))
+    assert await client(asked.rsplit(maxsplit=1)[-1], jid) == replace(answer, jid=jid)
+
+
+async def test_resumed_job_is_the_next_one_and_was_enqueued_when_it_was_resumed(client: Producer) -> None:
+    jid = await client("enqueue", "Import")
+    (before,) = await client.waiting()
+    await client("pause", jid)
+    await client.park()
+    assert await client.waiting() == []
+    await client("enqueue", "Import")
+    await client("resume", jid)
+    first, _ = await client.waiting()
+    assert (first.jid, first.extra["created_at"]) == (jid, before.extra["created_at"])
+    assert (first.enqueued_at or 0) >= (before.enqueued_at or 0)
 
 
 @pytest.mark.parametrize(

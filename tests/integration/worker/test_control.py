@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from jobworker import App, IteratingJob, list_items
 from jobworker.client.control import carry_out_async
 from jobworker.protocol import control
-from jobworker.protocol.control import Answer, Standing, Wanted
+from jobworker.protocol.control import ControlAnswer, Standing, Wanted
 from jobworker.protocol.limits import QueueLimit, inflight, set_limit
 from jobworker.runtime import wishes
 from tests.integration.worker.conftest import KEYS
@@ -80,7 +80,7 @@ def application(walk: type[Walk]) -> App:
     return app
 
 
-async def ask(redis: Redis, jid: str, wanted: Wanted) -> Answer:
+async def ask(redis: Redis, jid: str, wanted: Wanted) -> ControlAnswer:
     return await carry_out_async(redis, control.ask(KEYS, jid, wanted))
 
 
@@ -110,7 +110,7 @@ async def test_cancelled_job_ends_after_its_item_and_calls_its_callbacks(redis: 
         jid = await rig.enqueue("Walk")
         await past_the_first_checkpoint(redis, jid)
         answer = await ask(redis, jid, Wanted.CANCEL)
-        assert answer == Answer(jid, Standing.RUNNING, worker=rig.life.worker)
+        assert answer == ControlAnswer(jid, Standing.RUNNING, worker=rig.life.worker)
         await wait_until(rig.holds_nothing, 20)
         assert await rig.processed() == 1
     assert {"start", "cancel", "stop", "complete"} == set(walk.called)
@@ -160,7 +160,7 @@ async def test_paused_job_rests_and_goes_on_with_its_next_item(redis: Redis, wal
 async def test_job_that_was_paused_before_it_ran_is_laid_aside_when_it_is_taken(redis: Redis, walk: type[Walk]) -> None:
     async with Rig.of(redis, application(walk)) as rig:
         jid = await rig.enqueue("Walk")
-        assert await ask(redis, jid, Wanted.PAUSE) == Answer(jid, Standing.WAITING)
+        assert await ask(redis, jid, Wanted.PAUSE) == ControlAnswer(jid, Standing.WAITING)
         rig.start()
         await wait_until(lambda: parked(redis), 20)
         await wait_until(rig.holds_nothing, 20)

@@ -14,10 +14,13 @@ from redis.asyncio import Redis
 
 from jobworker.client import wire
 from jobworker.client.connection import connect
+from jobworker.client.control import carry_out_async
 from jobworker.client.middleware import ClientMiddleware, Departure, departure
 from jobworker.client.outbox import Outbox, outbox_for
 from jobworker.client.push import Push, Pushes, chunks, due
 from jobworker.errors import PushBufferFull
+from jobworker.protocol import control
+from jobworker.protocol.control import ControlAnswer, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
 
@@ -135,6 +138,27 @@ class Client:
         made = self._pushes.later(kind, args, now, when)
         await self._send(made)
         return made.jids[0]
+
+    async def cancel(self, jid: str) -> ControlAnswer:
+        """End an iterating job: after the item that it is at, or when it runs next; `on_cancel` is called then.
+
+        It cannot be undone. The answer says how the job stood, and whether there is anything left that can obey.
+
+        Raises:
+            RedisError: Redis is away, and what was asked may have happened; it may be asked again.
+        """
+        return await carry_out_async(self._redis, control.ask(self._keys, jid, Wanted.CANCEL))
+
+    async def pause(self, jid: str) -> ControlAnswer:
+        """Have an iterating job rest from the item on that it is at, or before its first one, until it is resumed.
+
+        It leaves its worker and its queue, and loses nothing. Answers and raises as `cancel`.
+        """
+        return await carry_out_async(self._redis, control.ask(self._keys, jid, Wanted.PAUSE))
+
+    async def resume(self, jid: str) -> ControlAnswer:
+        """Have a paused job go on: it becomes the first of its queue. Answers and raises as `cancel`."""
+        return await carry_out_async(self._redis, control.ask(self._keys, jid, Wanted.RESUME))
 
     async def _depart(self, steps: Departure) -> list[JobId]:
         try:

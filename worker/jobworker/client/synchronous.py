@@ -13,10 +13,13 @@ import redis
 
 from jobworker.client import wire
 from jobworker.client.connection import connect_sync
+from jobworker.client.control import carry_out
 from jobworker.client.middleware import ClientMiddleware, Departure, departure
 from jobworker.client.outbox import Outbox, outbox_for
 from jobworker.client.push import Push, Pushes, chunks, due
 from jobworker.errors import PushBufferFull
+from jobworker.protocol import control
+from jobworker.protocol.control import ControlAnswer, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
 
@@ -126,6 +129,18 @@ class SyncClient:
         made = self._pushes.later(kind, args, now, when)
         self._send(made)
         return made.jids[0]
+
+    def cancel(self, jid: str) -> ControlAnswer:
+        """As `Client.cancel`."""
+        return carry_out(self._redis, control.ask(self._keys, jid, Wanted.CANCEL))
+
+    def pause(self, jid: str) -> ControlAnswer:
+        """As `Client.pause`."""
+        return carry_out(self._redis, control.ask(self._keys, jid, Wanted.PAUSE))
+
+    def resume(self, jid: str) -> ControlAnswer:
+        """As `Client.resume`."""
+        return carry_out(self._redis, control.ask(self._keys, jid, Wanted.RESUME))
 
     def _depart(self, steps: Departure) -> list[JobId]:
         try:

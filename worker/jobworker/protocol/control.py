@@ -60,7 +60,7 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ControlAnswer:
     """How the job stood, and whether it obeys. ``changed`` is false where it was already as it was asked to be.
 
     ``worker`` is who holds it, if anybody does.
@@ -82,7 +82,7 @@ class Parked:
     payload: bytes
 
 
-def ask(keys: Keys, jid: str, wanted: Wanted) -> Steps[Answer]:
+def ask(keys: Keys, jid: str, wanted: Wanted) -> Steps[ControlAnswer]:
     """Ask one job.
 
     A job that others park and resume at the same time is asked again, so that the answer tells of one moment.
@@ -91,20 +91,20 @@ def ask(keys: Keys, jid: str, wanted: Wanted) -> Steps[Answer]:
         parked, workers = yield [("HGET", keys.parked, jid), ("SMEMBERS", keys.workers)]
         if parked is not None:
             if wanted is Wanted.PAUSE:
-                return Answer(jid, Standing.PAUSED, changed=False)
+                return ControlAnswer(jid, Standing.PAUSED, changed=False)
             (moved,) = yield [_unpark(keys, jid, parked, cancel=wanted is Wanted.CANCEL)]
             if moved:
-                return Answer(jid, Standing.PAUSED)
+                return ControlAnswer(jid, Standing.PAUSED)
             continue
         holder = yield from _holder(keys, jid, [WorkerId(_text(worker)) for worker in sorted(workers)])
         if holder is not None and not holder.iterates:
-            return Answer(jid, Standing.NOT_ITERATING, accepted=False, changed=False, worker=holder.worker)
+            return ControlAnswer(jid, Standing.NOT_ITERATING, accepted=False, changed=False, worker=holder.worker)
         (outcome,) = yield [
             _call(WISH, [keys.iteration(jid), keys.parked, keys.progress(jid)], [jid, wanted.value, STATE_SECONDS])
         ]
         if outcome != b"PARKED":
             return _answer(jid, wanted, outcome, holder)
-    return Answer(jid, Standing.PAUSED, accepted=False, changed=False)
+    return ControlAnswer(jid, Standing.PAUSED, accepted=False, changed=False)
 
 
 async def park(redis: Redis, keys: Keys, worker: WorkerId, epoch: Epoch, entry: Entry, jid: str) -> bool:
@@ -169,16 +169,16 @@ def _class_of(jid: str, entries: Iterable[bytes]) -> str | None:
     return None
 
 
-def _answer(jid: str, wanted: Wanted, outcome: bytes, holder: _Holder | None) -> Answer:
+def _answer(jid: str, wanted: Wanted, outcome: bytes, holder: _Holder | None) -> ControlAnswer:
     worker = None if holder is None else holder.worker
     match outcome:
         case b"OVER":
-            return Answer(jid, Standing.OVER, accepted=False, changed=False)
+            return ControlAnswer(jid, Standing.OVER, accepted=False, changed=False)
         case b"CANCELLED":
-            return Answer(jid, Standing.CANCELLED, wanted is Wanted.CANCEL, changed=False, worker=worker)
+            return ControlAnswer(jid, Standing.CANCELLED, wanted is Wanted.CANCEL, changed=False, worker=worker)
         case _:
             standing = Standing.WAITING if holder is None else Standing.RUNNING
-            return Answer(jid, standing, changed=outcome == b"WRITTEN", worker=worker)
+            return ControlAnswer(jid, standing, changed=outcome == b"WRITTEN", worker=worker)
 
 
 def _unpark(keys: Keys, jid: str, raw: bytes, *, cancel: bool) -> Command:

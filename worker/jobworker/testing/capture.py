@@ -14,10 +14,11 @@ from typing import cast
 from jobworker.app import App
 from jobworker.client.asynchronous import Client
 from jobworker.client.synchronous import SyncClient
-from jobworker.iteration.run import Run
+from jobworker.iteration.run import End, Run
 from jobworker.jobs.context import CURRENT, Context, Interruption
 from jobworker.jobs.definition import Definition, Kind, Options
 from jobworker.jobs.middleware import Skipped
+from jobworker.protocol.control import ControlAnswer, Wanted
 from jobworker.protocol.deaths import DISCARDED_AT, DeadJob
 from jobworker.protocol.payload import JobId, Payload
 from jobworker.protocol.records import Outcome
@@ -26,7 +27,7 @@ from jobworker.testing.assertions import EnqueuedJobs, JobLike
 from jobworker.testing.client import MemoryClient, MemorySyncClient
 from jobworker.testing.clock import FakeClock
 from jobworker.testing.execution import Call, Here, Perform, Steps, Walk, drive
-from jobworker.testing.keeper import MemoryKeeper, Places
+from jobworker.testing.keeper import MemoryKeeper
 from jobworker.testing.memory import EnqueuedJob, Memory, of_queues, time_of
 
 _MOST = 10_000  # jobs that one call runs: one that enqueues itself for ever shall fail its test, not hang it
@@ -47,7 +48,6 @@ class Jobs(EnqueuedJobs):
         self.client = MemoryClient(memory, self._run_inline if inline else None, app.around_pushes)
         self.sync_client = MemorySyncClient(memory, self._run_inline_sync if inline else None, app.around_pushes)
         self._raise_errors = raise_errors
-        self._places = Places()
         self._here = Here()
 
     @property
@@ -78,11 +78,23 @@ class Jobs(EnqueuedJobs):
     def clear(self) -> None:
         """Forget all jobs, as if nothing had been enqueued so far; the clock stays."""
         self._memory.clear()
-        self._places = Places()
 
-    def cancel(self, jid: JobId) -> None:
-        """Cancel an iterating job that waits: when it runs, no item follows."""
-        self._places.cancel(jid)
+    @property
+    def paused(self) -> list[EnqueuedJob]:
+        """Jobs that rest until they are resumed, those that do so longest first."""
+        return self._memory.paused
+
+    def cancel(self, jid: JobId) -> ControlAnswer:
+        """Cancel an iterating job, as `Client.cancel`: one that runs ends after its present item."""
+        return self._memory.ask(jid, Wanted.CANCEL)
+
+    def pause(self, jid: JobId) -> ControlAnswer:
+        """Have an iterating job rest, as `Client.pause`; one that waits does so when it is run."""
+        return self._memory.ask(jid, Wanted.PAUSE)
+
+    def resume(self, jid: JobId) -> ControlAnswer:
+        """Have a paused job go on, as `Client.resume`: it is the next one that is run."""
+        return self._memory.ask(jid, Wanted.RESUME)
 
     async def run(self, job: JobLike | None = None) -> EnqueuedJob:
         """Run the job that waits longest, or the one of a kind that does; which one that was.
@@ -186,10 +198,15 @@ class Jobs(EnqueuedJobs):
         try:
             definition = self._app.jobs.get(payload.job_class)
             iterating = definition.kind is Kind.ITERATING
-            body = self._walk(definition, payload) if iterating else Call(definition.target, payload.args)
+            self._memory.running[payload.jid] = iterating
+            ends: list[End] = []
+            body = self._walk(definition, payload, ends) if iterating else Call(definition.target, payload.args)
             yield Perform(body, self._app.jobs.middleware, context, definition.timeout_seconds)
-            if iterating:
-                self._places.forget(payload.jid)
+            if End.PAUSED in ends:
+                self._memory.park(payload)
+            elif iterating:
+                self._memory.places.forget(payload.jid)
+                self._memory.over.add(payload.jid)
         except Skipped:
             pass  # a middleware wanted it so, and a worker counts it as done
         except (Exception, SystemExit) as error:
@@ -198,17 +215,27 @@ class Jobs(EnqueuedJobs):
                 error.add_note(f"raised by {EnqueuedJob(payload)}, attempt {attempt}, run by jobworker.testing")
                 raise
         finally:
+            self._memory.running.pop(payload.jid, None)
             CURRENT.reset(token)
 
-    def _walk(self, definition: Definition, payload: Payload) -> Walk:
-        job, keeper = definition.target(), MemoryKeeper(self._places, payload.jid)
+    def _walk(self, definition: Definition, payload: Payload, ends: list[End]) -> Walk:
+        places = self._memory.places
+        job, keeper = definition.target(), MemoryKeeper(places, payload.jid)
         # Nobody asks for its interruption.
         interruption = Interruption()
 
         def give_up() -> None:
             keeper.disowned = True
 
-        return Walk(job, lambda in_thread: Run(job, payload.args, keeper, interruption, in_thread), give_up)
+        class Told(Run):
+            """Hears of what is asked of its job, and tells how it ended."""
+
+            async def __call__(self) -> End:
+                with places.listening(payload.jid, self.hurry):
+                    ends.append(await super().__call__())
+                return ends[-1]
+
+        return Walk(job, lambda in_thread: Told(job, payload.args, keeper, interruption, in_thread), give_up)
 
     def _failed(self, payload: Payload, error: BaseException) -> Steps[None]:
         definition = self._app.jobs.find(payload.job_class)

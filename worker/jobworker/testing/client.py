@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 from jobworker.client import push
 from jobworker.client.middleware import ClientMiddleware, departure
 from jobworker.client.push import Kind
+from jobworker.protocol.control import ControlAnswer, Standing, Wanted
 from jobworker.protocol.payload import JobId
 from jobworker.testing.memory import Memory
 
@@ -83,6 +84,18 @@ class MemoryClient:
         due = push.due(self._memory.clock.seconds, when)
         return _enqueue(self._memory, self._middleware, kind, [args], due)[0]
 
+    async def cancel(self, jid: str) -> ControlAnswer:
+        """As `Client.cancel`."""
+        return await self._ask(jid, Wanted.CANCEL)
+
+    async def pause(self, jid: str) -> ControlAnswer:
+        """As `Client.pause`."""
+        return await self._ask(jid, Wanted.PAUSE)
+
+    async def resume(self, jid: str) -> ControlAnswer:
+        """As `Client.resume`."""
+        return await self._ask(jid, Wanted.RESUME)
+
     async def close(self) -> None:
         """There is no connection to close."""
 
@@ -93,6 +106,11 @@ class MemoryClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _ask(self, jid: str, wanted: Wanted) -> ControlAnswer:
+        answer = self._memory.ask(JobId(jid), wanted)
+        await self._run(_moved(answer))
+        return answer
 
     async def _run(self, jids: Iterable[JobId]) -> None:
         if self._pushed is not None:
@@ -163,6 +181,18 @@ class MemorySyncClient:
         due = push.due(self._memory.clock.seconds, when)
         return _enqueue(self._memory, self._middleware, kind, [args], due)[0]
 
+    def cancel(self, jid: str) -> ControlAnswer:
+        """As `Client.cancel`."""
+        return self._ask(jid, Wanted.CANCEL)
+
+    def pause(self, jid: str) -> ControlAnswer:
+        """As `Client.pause`."""
+        return self._ask(jid, Wanted.PAUSE)
+
+    def resume(self, jid: str) -> ControlAnswer:
+        """As `Client.resume`."""
+        return self._ask(jid, Wanted.RESUME)
+
     def close(self) -> None:
         """There is no connection to close."""
 
@@ -174,10 +204,20 @@ class MemorySyncClient:
     ) -> None:
         self.close()
 
+    def _ask(self, jid: str, wanted: Wanted) -> ControlAnswer:
+        answer = self._memory.ask(JobId(jid), wanted)
+        self._run(_moved(answer))
+        return answer
+
     def _run(self, jids: Iterable[JobId]) -> None:
         if self._pushed is not None:
             for jid in filter(None, jids):
                 self._pushed(jid)
+
+
+def _moved(answer: ControlAnswer) -> list[JobId]:
+    """The job, if it was put to its queue."""
+    return [JobId(answer.jid)] if answer.standing is Standing.PAUSED and answer.changed else []
 
 
 def _enqueue(

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from jobworker.errors import NotHeld
@@ -19,16 +20,38 @@ class Places:
     """The place of each job by its jid: what would lie in Redis, and outlives a run."""
 
     _places: dict[str, Place] = field(default_factory=dict)
+    _wishes: dict[str, Wish] = field(default_factory=dict)
+    _listeners: dict[str, Callable[[], None]] = field(default_factory=dict)
     _done: dict[tuple[str, str], tuple[dict[int, int], set[str]]] = field(default_factory=dict)
 
     def of(self, jid: str) -> Place:
         """Where a job stands."""
-        return self._places.get(jid, Place())
+        place, wish = self._places.get(jid, Place()), self.wish(jid)
+        state = replace(place.state, cancelled=wish is Wish.CANCEL, paused=wish is Wish.PAUSE)
+        return replace(place, state=state)
+
+    def wish(self, jid: str) -> Wish:
+        """What somebody wants of a job."""
+        return self._wishes.get(jid, Wish.NONE)
 
     def cancel(self, jid: str) -> None:
-        """Ask a job to end; it hears of it at its next checkpoint, or before its next run."""
-        place = self.of(jid)
-        self._places[jid] = replace(place, state=replace(place.state, cancelled=True))
+        """Ask a job to end; it hears of it after its present item, or before its next run."""
+        self.want(jid, Wish.CANCEL)
+
+    def want(self, jid: str, wish: Wish) -> None:
+        """Ask a job to end, to rest, or to go on; also from another thread than its own."""
+        self._wishes[jid] = wish
+        if wish is not Wish.NONE and (hurry := self._listeners.get(jid)) is not None:
+            hurry()
+
+    @contextmanager
+    def listening(self, jid: str, hurry: Callable[[], None]) -> Iterator[None]:
+        """Call ``hurry`` when somebody wants the job to end or to rest."""
+        self._listeners[jid] = hurry
+        try:
+            yield
+        finally:
+            del self._listeners[jid]
 
     def write(self, jid: str, checkpoint: Checkpoint) -> Wish:
         """Write where a job stands; what somebody wants of it by now."""
@@ -39,10 +62,9 @@ class Places:
             errors.update(checkpoint.progress.errors)
             rate = checkpoint.progress.rate if checkpoint.progress.rate is not None else rate
             self.note_done(jid, checkpoint.progress.done)
-        cancelled, paused = before.state.cancelled, before.state.paused
-        state = IterationState(checkpoint.cursor, checkpoint.executions, checkpoint.run_seconds, cancelled, paused)
+        state = IterationState(checkpoint.cursor, checkpoint.executions, checkpoint.run_seconds)
         self._places[jid] = Place(state, processed, failed, errors, self.of(jid).done, rate)
-        return state.wish
+        return self.wish(jid)
 
     def note_done(self, jid: str, done: Sequence[DoneIds]) -> None:
         """These ids of a job are done."""
@@ -63,6 +85,7 @@ class Places:
     def forget(self, jid: str) -> None:
         """The job has ended."""
         self._places.pop(jid, None)
+        self._wishes.pop(jid, None)
         for found in [key for key in self._done if key[0] == jid]:
             del self._done[found]
 

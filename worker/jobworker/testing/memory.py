@@ -13,8 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobworker.protocol import payload as payloads
+from jobworker.protocol.control import ControlAnswer, Standing, Wanted
 from jobworker.protocol.payload import JobId, Payload
+from jobworker.protocol.records import Wish
 from jobworker.testing.clock import FakeClock
+from jobworker.testing.keeper import Places
+
+_WISHES = {Wanted.CANCEL: Wish.CANCEL, Wanted.PAUSE: Wish.PAUSE, Wanted.RESUME: Wish.NONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,10 @@ class Memory:
         self.enqueued: list[EnqueuedJob] = []
         self.dead: list[EnqueuedJob] = []
         self.discarded: list[EnqueuedJob] = []
+        self.places = Places()
+        self.running: dict[JobId, bool] = {}  # whether it iterates, by the jid
+        self.over: set[JobId] = set()  # iterating jobs that have ended
+        self._parked: dict[JobId, bytes] = {}
         self._waiting: deque[bytes] = deque()
         self._later: list[_Later] = []
         self._lock = threading.RLock()
@@ -122,6 +131,41 @@ class Memory:
         return self._due_later(retry=True)
 
     @property
+    def paused(self) -> list[EnqueuedJob]:
+        """Jobs that rest until they are resumed, those that do so longest first."""
+        with self._lock:
+            return [EnqueuedJob.read(raw) for raw in self._parked.values()]
+
+    def park(self, job: Payload) -> None:
+        """A job that was taken and shall rest; one that was resumed or cancelled meanwhile waits as the next one."""
+        with self._lock:
+            if self.places.wish(job.jid) is Wish.PAUSE:
+                self._parked[job.jid] = job.to_json()
+            else:
+                self._waiting.appendleft(job.to_json())
+
+    def ask(self, jid: JobId, wanted: Wanted) -> ControlAnswer:
+        """Cancel, pause or resume a job, as `jobworker.protocol.control.ask`."""
+        with self._lock:
+            if jid in self._parked:
+                if wanted is Wanted.PAUSE:
+                    return ControlAnswer(jid, Standing.PAUSED, changed=False)
+                job = payloads.parse(self._parked.pop(jid))
+                self._waiting.appendleft(job.with_fields(enqueued_at=self.clock.seconds).to_json())
+                self.places.want(jid, _WISHES[wanted])
+                return ControlAnswer(jid, Standing.PAUSED)
+            iterates = self.running.get(jid)
+            if iterates is False:
+                return ControlAnswer(jid, Standing.NOT_ITERATING, accepted=False, changed=False)
+            if jid in self.over:
+                return ControlAnswer(jid, Standing.OVER, accepted=False, changed=False)
+            if self.places.wish(jid) is Wish.CANCEL:
+                return ControlAnswer(jid, Standing.CANCELLED, wanted is Wanted.CANCEL, changed=False)
+            changed = self.places.wish(jid) is not _WISHES[wanted]
+            self.places.want(jid, _WISHES[wanted])
+            return ControlAnswer(jid, Standing.WAITING if iterates is None else Standing.RUNNING, changed=changed)
+
+    @property
     def next_due(self) -> float | None:
         """When the next of them is due, in epoch seconds."""
         with self._lock:
@@ -150,8 +194,9 @@ class Memory:
     def clear(self) -> None:
         """As if nothing had ever been enqueued."""
         with self._lock:
-            for jobs in (self.enqueued, self.dead, self.discarded, self._waiting, self._later):
+            for jobs in (self.enqueued, self.dead, self.discarded, self._waiting, self._later, self._parked, self.over):
                 jobs.clear()
+            self.places = Places()
 
     def _due_later(self, *, retry: bool) -> list[EnqueuedJob]:
         with self._lock:

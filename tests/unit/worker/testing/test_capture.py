@@ -332,10 +332,10 @@ async def test_iterating_job_goes_on_at_the_item_that_raised(shop: Shop, jobs: J
     with pytest.raises(ValueError, match="at 2"):
         await both(jobs.run_all, jobs.run_all_sync)
     assert shop.done == [0, 1]
-    assert jobs._places.of(jid).processed == 2
+    assert jobs._memory.places.of(jid).processed == 2
     await both(jobs.advance, jobs.advance_sync, minutes=1)
     assert shop.done == [0, 1, 2, 3]
-    assert jobs._places.of(jid).processed == 0
+    assert jobs._memory.places.of(jid).processed == 0
 
 
 async def test_cancelled_iterating_job_walks_nothing(shop: Shop, jobs: Jobs, both: Both) -> None:
