@@ -15,6 +15,7 @@ from dataclasses import replace
 from jobworker.iteration.cursors import written_cursor
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.keeping import Keeper, Kept
+from jobworker.iteration.sink import Sink
 from jobworker.iteration.walks import Position
 from jobworker.protocol.records import Checkpoint, IterationState, Progress
 
@@ -37,6 +38,7 @@ class Pulse:
         before: IterationState,
         heard: Callable[[Kept | BaseException], None],
     ) -> None:
+        self.sink: Sink | None = None
         self._job = job
         self._keeper = keeper
         self._position = position
@@ -92,6 +94,8 @@ class Pulse:
         self._due = self._due and self._position.busy
         self._asked = None
         cursor, processed = self._position.done
+        if self.sink is not None:
+            cursor = self.sink.cursor
         self._job.progress.measure(now)
         # The walk may go on meanwhile, beyond the cursor that is written here.
         progress = replace(self._job.progress.snapshot(), processed=processed)

@@ -21,6 +21,7 @@ from jobworker.iteration.job import Aborted, IteratingJob
 from jobworker.iteration.keeping import Keeper, Kept, Place, kept_as
 from jobworker.iteration.progress import JobProgress
 from jobworker.iteration.pulse import Pulse
+from jobworker.iteration.sink import FillsSink, Sink
 from jobworker.iteration.store import AsyncStore, Store
 from jobworker.iteration.walks import Position, Walk
 from jobworker.jobs.context import CURRENT, Interruption
@@ -72,6 +73,7 @@ class Run:
         self._max_seconds = job.max_run_seconds or max_seconds
         self._position = Position(None, 0)
         self._pulse: Pulse | None = None
+        self._sink: Sink | None = None
         self._wanted: End | None = None
         self._error: BaseException | None = None
         self._left = False
@@ -100,9 +102,11 @@ class Run:
             pulse.end()
             if room is not None:
                 room.cancel()
+        await self._leave_sink(end)
         kept = await pulse.flush(wait=True)
         if kept is Kept.CANCELLED or (kept is Kept.PAUSED and end not in _OVER):
             end = _ENDS[kept]
+            await self._leave_sink(end)
         if end is End.CANCELLED:
             await self._call(self._job.on_cancel)
         await self._call(self._job.on_stop)
@@ -118,6 +122,8 @@ class Run:
     def _begin(self, place: Place) -> Pulse:
         position = self._position = Position(read_cursor(place.state.cursor), place.processed)
         pulse = self._pulse = Pulse(self._job, self._keeper, position, place.state, self._hear)
+        if isinstance(self._job, FillsSink):
+            self._sink = pulse.sink = self._job.open_sink(position.done[0], self._args)
         progress = self._job.progress = JobProgress(
             place.processed,
             place.failed,
@@ -139,7 +145,7 @@ class Run:
             store = self._job.store()
             if store is not None:
                 await self._load(store, place)
-            enumerator = await self._build()
+            enumerator = await (self._build() if self._sink is None else self._build_around(self._sink))
             await self._announce(place)
         except Aborted:
             return End.COMPLETE
@@ -161,6 +167,7 @@ class Run:
         except BaseException:
             # The retry begins at the item that raised, not at the last checkpoint by time. Waited for, since the end
             # of the job waits for the same Redis: without its place it would walk items a second time.
+            await self._leave_sink(End.INTERRUPTED)
             await pulse.flush(wait=True)
             raise
 
@@ -188,6 +195,18 @@ class Run:
                 "nothing to do"
             )
         return enumerator
+
+    async def _build_around(self, sink: Sink) -> Any:
+        """Begin where the sink says, and let it work between the items."""
+        progress = self._job.progress
+        cursor = await self._in_thread(lambda: sink.begin(progress))
+        self._position.done = (cursor, progress.processed)
+        return sink.around(await self._build(), cast("Pulse", self._pulse).flush, self._in_thread)
+
+    async def _leave_sink(self, end: End) -> None:
+        if self._sink is not None:
+            sink, cursor = self._sink, self._position.done[0]
+            await self._in_thread(sink.discard if end in _OVER else lambda: sink.put_aside(cursor))
 
     async def _announce(self, place: Place) -> None:
         """Say that the run begins; that it did is written down before its first item, if the job wants to be told."""
