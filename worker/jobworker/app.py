@@ -163,6 +163,8 @@ class App:
     goes there too, unless its own option says otherwise: by default 3, 0 for never.
     ``time_format`` of payloads is ``seconds``, which all Sidekiqs read, or ``milliseconds``, as from Sidekiq 8 on.
     ``reliable_push``: while Redis is away, jobs wait in this process instead of being refused, at most 1,000 (True) or
+    ``max_run_seconds`` is how long an iterating job runs in one go before it goes to the back of its queue and makes
+    room for others, unless its class says otherwise: by default for as long as it likes.
     so many; each is enqueued once, in their order.
     """
 
@@ -176,8 +178,14 @@ class App:
         time_format: TimeFormat = "seconds",
         reliable_push: bool | int = False,
     ) -> None:
+        max_run_seconds: float | None = None,
         self.jobs = Registry()
+        if max_run_seconds is not None and not max_run_seconds > 0:
+            raise ConfigurationError(
+                f"max_run_seconds is {max_run_seconds}; it is a time above 0, or None for no limit"
+            )
         self.around_pushes: list[ClientMiddleware] = []
+        self.jobs.max_run_seconds = max_run_seconds
         self._reliable_push = reliable_push
         self._outbox: Outbox | None = None
         self._time_format: TimeFormat = time_format

@@ -96,7 +96,10 @@ class IteratingJob:
     """The pause in front of each of these tries."""
 
     checkpoint_seconds: ClassVar[float] = 5.0
-    """The longest time between two checkpoints: what a SIGKILL may repeat. Clean interruptions repeat nothing."""
+    """The longest time between two checkpoints: what a SIGKILL may repeat. Clean interruptions repeat nothing.
+
+    0 is after each item. While a job waits between two items its checkpoint is written anew, so that it stays young.
+    """
 
     max_run_seconds: ClassVar[float | None] = None
     """After so long the job goes to the back of its queue and makes room for others; None for what the app says."""
@@ -215,7 +218,7 @@ def _check(target: type[IteratingJob]) -> None:
         ("on_error", target.on_error in {"fail", "record"}, '"fail" or "record"'),
         ("item_retries", target.item_retries >= 0, "a number of further tries, or 0 for none"),
         ("item_retry_seconds", target.item_retry_seconds >= 0, "a time in seconds, or 0"),
-        ("checkpoint_seconds", target.checkpoint_seconds > 0, "a time in seconds above 0"),
+        ("checkpoint_seconds", target.checkpoint_seconds >= 0, "a time in seconds, or 0 for after each item"),
         ("max_run_seconds", target.max_run_seconds is None or target.max_run_seconds > 0, "seconds above 0, or None"),
         ("returns_to", target.returns_to in {"front", "back"}, '"front" or "back"'),
     ):

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from jobworker.iteration.cursors import written_cursor
+from jobworker.iteration.items import Tries
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.keeping import Keeper, Kept
 from jobworker.iteration.sink import Sink
@@ -36,6 +37,7 @@ class Pulse:
         keeper: Keeper,
         position: Position,
         before: IterationState,
+        tries: Tries,
         heard: Callable[[Kept | BaseException], None],
     ) -> None:
         self.sink: Sink | None = None
@@ -43,10 +45,13 @@ class Pulse:
         self._keeper = keeper
         self._position = position
         self._before = before
+        self._tries = tries
         self._heard = heard
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self._next = self._began + min(_FIRST_SECONDS, job.checkpoint_seconds)
+        self._seconds = job.checkpoint_seconds or _FIRST_SECONDS  # 0: between two items the walk writes by itself
+        self._next = self._began + min(_FIRST_SECONDS, self._seconds)
+        position.look = not job.checkpoint_seconds
         self._asked: float | None = None
         self._due = False
         self._writing = asyncio.Lock()
@@ -59,7 +64,7 @@ class Pulse:
     @property
     def due(self) -> bool:
         """Shall the walk write where it is before its next item?"""
-        return self._due
+        return self._due or not self._job.checkpoint_seconds
 
     def hurry(self) -> None:
         """Have where the walk is written now, or after its present item at the latest. From any thread."""
@@ -104,12 +109,14 @@ class Pulse:
             executions=self._before.executions + 1,
             run_seconds=round(self._before.run_seconds + now - self._began, 3),
             progress=progress if self._is_news(progress) else None,
+            tries=self._tries.failed,
+            age_seconds=max(now - self._safe, 0.0 if self.sink is None else self.sink.age_seconds),
         )
         try:
             kept = await self._keeper.checkpoint(state, wait=wait)
         finally:
             # Also after a failure: a Redis that is away is not asked again at each item.
-            self._next = self._loop.time() + self._job.checkpoint_seconds
+            self._next = self._loop.time() + self._seconds
         if kept is not Kept.LATER:
             self._job.progress.written(progress)
             self._written = progress
@@ -143,7 +150,7 @@ class Pulse:
         if self._asked is not None:
             if now >= self._asked + _PATIENCE_SECONDS and not self._writing.locked():
                 self._asked = None
-                self._next = now + self._job.checkpoint_seconds
+                self._next = now + self._seconds
                 self._beside = self._loop.create_task(self._write_beside())
         elif now >= self._next:
             self._asked = now

@@ -74,9 +74,10 @@ class Run:
         self._position = Position(None, 0)
         self._pulse: Pulse | None = None
         self._sink: Sink | None = None
+        self._tries = Tries()
         self._wanted: End | None = None
         self._error: BaseException | None = None
-        self._left = False
+        self._left = self._hurried = False
         self._context = CURRENT.get()
         self._is_async = inspect.iscoroutinefunction(job.each_iteration)
 
@@ -116,12 +117,14 @@ class Run:
 
     def hurry(self) -> None:
         """Write a checkpoint, after the present item at the latest, and obey what it answers. From any thread."""
+        self._hurried = True
         if self._pulse is not None:
             self._pulse.hurry()
 
     def _begin(self, place: Place) -> Pulse:
         position = self._position = Position(read_cursor(place.state.cursor), place.processed)
-        pulse = self._pulse = Pulse(self._job, self._keeper, position, place.state, self._hear)
+        self._tries = Tries(place.state.tries)
+        pulse = self._pulse = Pulse(self._job, self._keeper, position, place.state, self._tries, self._hear)
         if isinstance(self._job, FillsSink):
             self._sink = pulse.sink = self._job.open_sink(position.done[0], self._args)
         progress = self._job.progress = JobProgress(
@@ -150,6 +153,8 @@ class Run:
         except Aborted:
             return End.COMPLETE
         pulse.begin()
+        if self._hurried:
+            pulse.hurry()  # RACE what is wanted of the job may have come behind the look at where it stands
         try:
             return await self._walk(enumerator, store)
         except NotHeld:
@@ -218,10 +223,9 @@ class Run:
         if isinstance(enumerator, Counted) and self._job.progress.total is None:
             self._job.progress.total = enumerator.total
         walk = Walk(self._job, self._args, self._position, self._interruption, End.COMPLETE)
-        tries = Tries()
         if self._is_async:
             kept = cast("AsyncStore | None", store)
-            work = async_work_of(self._job, self._args, kept, tries)
+            work = async_work_of(self._job, self._args, kept, self._tries)
             return await _settled_async(
                 kept, walk.on_loop(async_pairs(enumerator), work, lambda: self._look_async(kept))
             )
@@ -229,7 +233,7 @@ class Run:
         pairs, plain = plain_pairs(enumerator), cast("Store | None", store)
 
         def walk_here() -> End:
-            work = work_of(self._job, self._args, plain, tries)
+            work = work_of(self._job, self._args, plain, self._tries)
             return _settled(plain, lambda: walk.plain(pairs, work, lambda: self._look(plain, loop)))
 
         end: End = await self._in_thread(walk_here)
@@ -256,7 +260,8 @@ class Run:
         return end
 
     def _asked_to_end(self) -> End | None:
-        self._position.look = False  # before the looks: what is set during them is seen after the next item
+        # Before the looks: what is set during them is seen after the next item.
+        self._position.look = not self._job.checkpoint_seconds
         if self._left or self._keeper.disowned:
             raise NotHeld("the job is somebody else's by now")
         if self._error is not None:

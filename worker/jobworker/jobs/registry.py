@@ -13,13 +13,17 @@ _SHOWN = 20  # names in a message
 
 
 class Registry:
-    """Names to definitions; a name is given once. ``death_handlers`` and ``middleware`` are for all of them."""
+    """Names to definitions; a name is given once. ``death_handlers`` and ``middleware`` are for all of them.
+
+    ``max_run_seconds`` is how long an iterating job runs in one go if it does not say itself; None for no limit.
+    """
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
         self.death_handlers: list[DeathHandler] = []
         self.middleware: list[Middleware] = []
         self.fetchers: list[Fetcher] = []
+        self.max_run_seconds: float | None = None
 
     def add(self, definition: Definition) -> None:
         """Take it in.

@@ -22,7 +22,7 @@ def checkpoint_keys(keys: Keys, jid: str, state: Checkpoint) -> list[str]:
 
 def checkpoint_args(state: Checkpoint) -> list[Any]:
     """Its arguments from the cursor on."""
-    args: list[Any] = [state.cursor, state.executions, state.run_seconds]
+    args: list[Any] = [state.cursor, state.executions, state.run_seconds, state.tries, round(state.age_seconds * 1000)]
     progress = state.progress
     if progress is None:
         return [*args, 0]

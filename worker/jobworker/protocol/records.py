@@ -132,12 +132,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A cursor to go on from. ``cursor`` is JSON; ``executions`` counts runs of the job, this one included."""
+    """A cursor to go on from. ``cursor`` is JSON; ``executions`` counts runs of the job, this one included.
+
+    ``progress`` is None where nothing is new. ``tries`` is how often the item behind the cursor has raised so far,
+    ``age_seconds`` how long ago everything was safe by this checkpoint: since when an item is in work.
+    """
 
     cursor: bytes
     executions: int
     run_seconds: float
     progress: Progress | None = None
+    tries: int = 0
+    age_seconds: float = 0.0
 
     def without_done(self) -> Checkpoint:
         """The same for when its ids are written already: their kinds are named, so that they live on."""
@@ -164,6 +170,7 @@ class IterationState:
     run_seconds: float = 0.0
     cancelled: bool = False
     paused: bool = False
+    tries: int = 0
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> IterationState:
@@ -174,6 +181,7 @@ class IterationState:
             run_seconds=float(fields.get(b"rt", b"0")),
             cancelled=b"cancelled" in fields,
             paused=b"paused" in fields,
+            tries=int(fields.get(b"tries", b"0")),
         )
 
     @property

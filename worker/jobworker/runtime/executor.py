@@ -23,7 +23,7 @@ from jobworker.jobs.middleware import Skipped, around, around_plain, on_loop
 from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.places import Over
-from jobworker.protocol.records import Entry, Finished, Number, Outcome
+from jobworker.protocol.records import Entry, Finished, Number, Outcome, Side
 from jobworker.runtime.failure import Failures
 from jobworker.runtime.running import Ended, Running
 from jobworker.runtime.state import WorkerState
@@ -37,7 +37,11 @@ _MEMORY = 100  # jobs that the mean duration remembers
 
 
 class _Back(JobworkerError):
-    """The run ended before the job did: it goes back to the front of its queue."""
+    """The run ended before the job did: it goes back to its queue."""
+
+    def __init__(self, side: Side = "front") -> None:
+        super().__init__(side)
+        self.side = side
 
 
 class _Cut(_Back):
@@ -300,7 +304,14 @@ class Executor:
     async def _walk(self, job: Running) -> None:
         iterating: IteratingJob = job.definition.target()
         keeper = self._keeper_of(job)
-        walk = Run(iterating, job.payload.args, keeper, self._state.interruption, self._threads.call)
+        walk = Run(
+            iterating,
+            job.payload.args,
+            keeper,
+            self._state.interruption,
+            self._threads.call,
+            max_seconds=self._registry.max_run_seconds,
+        )
         try:
             with keeper.listening(walk.hurry):
                 end = await walk()
@@ -312,7 +323,7 @@ class Executor:
             log.warning("job stopped: another worker has it by now", extra=job.context.fields)
             raise
         if end not in {End.COMPLETE, End.CANCELLED}:
-            raise _Back
+            raise _Back("back" if end is End.MADE_ROOM else iterating.returns_to)
         kinds, seconds = iterating.progress.kinds, round(iterating.progress_seconds)
         job.over = Over(job.payload.jid, end is End.CANCELLED, seconds, kinds)
 
@@ -387,7 +398,9 @@ class Executor:
         elif isinstance(error, _Parked):
             return
         elif isinstance(error, _Back):
-            into.give_back(job.entry)
-            log.info("job goes back to the front of its queue", extra={**job.context.fields, "seconds": job.seconds})
+            into.give_back(job.entry, error.side)
+            log.info(
+                "job goes back to the %s of its queue", error.side, extra={**job.context.fields, "seconds": job.seconds}
+            )
         elif error is not None and not isinstance(error, NotHeld):
             into.end(job.entry, self._failures.finished(job.entry, job.payload, job.context, error, job.seconds))

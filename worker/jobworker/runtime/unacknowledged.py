@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from jobworker.protocol.places import Over
-from jobworker.protocol.records import Entry, Finished, GivenBack, Number
+from jobworker.protocol.records import Entry, Finished, GivenBack, Number, Side
 
 
 class Unacknowledged:
@@ -54,10 +54,10 @@ class Unacknowledged:
         self._entries[entry.number] = entry
         self.finished.append(finished)
 
-    def give_back(self, entry: Entry) -> None:
-        """The job is to go back to the front of its queue."""
+    def give_back(self, entry: Entry, side: Side = "front") -> None:
+        """The job is to go back to its queue."""
         self._entries[entry.number] = entry
-        self.back.append(GivenBack(entry.number, entry.queue, entry.payload))
+        self.back.append(GivenBack(entry.number, entry.queue, entry.payload, side))
 
     def batch(self, most: int) -> tuple[dict[str, list[Number]], list[Finished]]:
         """Up to ``most`` that went well of each queue, and up to ``most`` others, for one script call."""
