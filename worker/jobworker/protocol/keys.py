@@ -56,7 +56,7 @@ class Keys:
         return f"{self.prefix}stat:{name}:{day}" if day else f"{self.prefix}stat:{name}"
 
     def iteration(self, jid: str) -> str:
-        """HASH with Sidekiq's iteration state of a job: ``ex``, ``c``, ``rt``, ``cancelled``; ``paused`` and ``tries``."""
+        """HASH with Sidekiq's iteration state: ``ex``, ``c``, ``rt``, ``cancelled``; ``paused`` and ``tries``."""
         return f"{self.prefix}it-{jid}"
 
     @property
