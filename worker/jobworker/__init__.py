@@ -16,6 +16,7 @@ from jobworker.errors import (
     NotHeld,
     PushBufferFull,
     StaleEpoch,
+    StorageError,
     UnknownJob,
 )
 from jobworker.iteration.enumerators import (
@@ -31,6 +32,7 @@ from jobworker.iteration.enumerators import (
     sql_records,
     throttled,
 )
+from jobworker.iteration.exports import CsvFile, ExportingJob, JsonLinesFile, RawFile, S3Bucket
 from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
@@ -49,22 +51,28 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "ControlAnswer",
+    "CsvFile",
     "CursorMismatch",
     "DeadJob",
     "DeadSet",
+    "ExportingJob",
     "Fetcher",
     "IteratingJob",
     "Job",
     "JobTimeout",
     "JobworkerError",
+    "JsonLinesFile",
     "MalformedItem",
     "MalformedPayload",
     "NotHeld",
     "OutgoingJob",
     "Payload",
     "PushBufferFull",
+    "RawFile",
+    "S3Bucket",
     "StaleEpoch",
     "Standing",
+    "StorageError",
     "SyncClient",
     "UnitOfWork",
     "UnknownJob",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any, TypedDict
@@ -180,7 +181,31 @@ def of_class(target: type[Any], name: str, options: Options) -> Definition:
         raise ConfigurationError(f"job {name}: build_enumerator must take `cursor`, where it shall begin")
     kept = [p for place, p in enumerate(parameters) if place > 1 or p.kind is inspect.Parameter.VAR_POSITIONAL]
     signature = each.replace(parameters=kept)
-    return _checked(Definition(name, Kind.ITERATING, target, signature, options, _seconds(options.timeout)))
+    cleaning = _cleaning(getattr(target, "clean_up_after", None), options)
+    return _checked(Definition(name, Kind.ITERATING, target, signature, cleaning, _seconds(options.timeout)))
+
+
+def _cleaning(clean_up: DeathHandler | None, options: Options) -> Options:
+    """A class with a ``clean_up_after(dead)``, plain, cleans up after a death before its own handler hears of it."""
+    own = options.retries_exhausted
+    if clean_up is None:
+        return options
+    if own is None:
+        return replace(options, retries_exhausted=clean_up)
+
+    def first(dead: DeadJob) -> None:
+        try:
+            clean_up(dead)
+        finally:
+            own(dead)
+
+    async def first_in_thread(dead: DeadJob) -> None:
+        try:
+            await asyncio.to_thread(clean_up, dead)
+        finally:
+            await own(dead)
+
+    return replace(options, retries_exhausted=first_in_thread if inspect.iscoroutinefunction(own) else first)
 
 
 def _checked(definition: Definition) -> Definition:
