@@ -77,6 +77,13 @@ class S3Server:
             self.process.wait(20)
             self.process = None
 
+    def empty(self) -> None:
+        """Remove all objects and uploads."""
+        for key in self.objects():
+            self.client.delete_object(Bucket=BUCKET, Key=key)
+        for upload in self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
+            self.client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+
     def objects(self) -> dict[str, int]:
         """Sizes of all objects by their keys."""
         listed = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
