@@ -30,6 +30,7 @@ from jobworker.jobs.middleware import Middleware, checked
 from jobworker.jobs.registry import Registry
 from jobworker.protocol.deaths import DeadSet
 from jobworker.protocol.payload import JobId, TimeFormat
+from jobworker.protocol.progress import ERRORS_AT_ONCE, JobProgress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,9 +163,9 @@ class App:
     ``dead_set`` bounds the set of jobs that failed for good. ``poison_after`` deaths of workers of no known cause a job
     goes there too, unless its own option says otherwise: by default 3, 0 for never.
     ``time_format`` of payloads is ``seconds``, which all Sidekiqs read, or ``milliseconds``, as from Sidekiq 8 on.
-    ``reliable_push``: while Redis is away, jobs wait in this process instead of being refused, at most 1,000 (True) or
     ``max_run_seconds`` is how long an iterating job runs in one go before it goes to the back of its queue and makes
     room for others, unless its class says otherwise: by default for as long as it likes.
+    ``reliable_push``: while Redis is away, jobs wait in this process instead of being refused, at most 1,000 (True) or
     so many; each is enqueued once, in their order.
     """
 
@@ -177,15 +178,15 @@ class App:
         poison_after: int | None = None,
         time_format: TimeFormat = "seconds",
         reliable_push: bool | int = False,
-    ) -> None:
         max_run_seconds: float | None = None,
-        self.jobs = Registry()
+    ) -> None:
         if max_run_seconds is not None and not max_run_seconds > 0:
             raise ConfigurationError(
                 f"max_run_seconds is {max_run_seconds}; it is a time above 0, or None for no limit"
             )
-        self.around_pushes: list[ClientMiddleware] = []
+        self.jobs = Registry()
         self.jobs.max_run_seconds = max_run_seconds
+        self.around_pushes: list[ClientMiddleware] = []
         self._reliable_push = reliable_push
         self._outbox: Outbox | None = None
         self._time_format: TimeFormat = time_format
@@ -264,6 +265,21 @@ class App:
         if self._sync_client is not None:
             self._sync_client.close()
             self._sync_client = None
+
+    async def progress(
+        self, jid: str, *, errors_after: int = 0, errors: int | None = ERRORS_AT_ONCE
+    ) -> JobProgress | None:
+        """How far an iterating job is, while it runs and for a time after it; None if it never ran, or is long over.
+
+        ``errors`` rows with their messages, those with higher numbers than ``errors_after``; None for all there are.
+        """
+        return await self.client.progress(jid, errors_after=errors_after, errors=errors)
+
+    def progress_sync(
+        self, jid: str, *, errors_after: int = 0, errors: int | None = ERRORS_AT_ONCE
+    ) -> JobProgress | None:
+        """`progress` for code without an event loop."""
+        return self.sync_client.progress(jid, errors_after=errors_after, errors=errors)
 
     @overload
     def job(self, target: C) -> C: ...  # type: ignore[overload-overlap]  # a class is narrower

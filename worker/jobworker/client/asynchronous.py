@@ -23,6 +23,7 @@ from jobworker.protocol import control
 from jobworker.protocol.control import ControlAnswer, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
+from jobworker.protocol.progress import ERRORS_AT_ONCE, JobProgress, failed_rows, job_progress
 
 
 class Client:
@@ -159,6 +160,20 @@ class Client:
     async def resume(self, jid: str) -> ControlAnswer:
         """Have a paused job go on: it becomes the first of its queue. Answers and raises as `cancel`."""
         return await carry_out_async(self._redis, control.ask(self._keys, jid, Wanted.RESUME))
+
+    async def progress(
+        self, jid: str, *, errors_after: int = 0, errors: int | None = ERRORS_AT_ONCE
+    ) -> JobProgress | None:
+        """How far an iterating job is, while it runs and for a time after it; None if it never ran, or is long over.
+
+        ``errors`` rows with their messages, those with higher numbers than ``errors_after``; None for all there are.
+        """
+        steps = job_progress(self._keys, jid, errors_after=errors_after, errors=errors)
+        return await carry_out_async(self._redis, steps)
+
+    async def failed_rows(self, jid: str) -> tuple[range, ...]:
+        """The numbers of all rows with errors, in ascending order, neighbours as one range."""
+        return await carry_out_async(self._redis, failed_rows(self._keys, jid))
 
     async def _depart(self, steps: Departure) -> list[JobId]:
         try:

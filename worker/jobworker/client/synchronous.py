@@ -22,6 +22,7 @@ from jobworker.protocol import control
 from jobworker.protocol.control import ControlAnswer, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat
+from jobworker.protocol.progress import ERRORS_AT_ONCE, JobProgress, failed_rows, job_progress
 
 
 class SyncClient:
@@ -141,6 +142,15 @@ class SyncClient:
     def resume(self, jid: str) -> ControlAnswer:
         """As `Client.resume`."""
         return carry_out(self._redis, control.ask(self._keys, jid, Wanted.RESUME))
+
+    def progress(self, jid: str, *, errors_after: int = 0, errors: int | None = ERRORS_AT_ONCE) -> JobProgress | None:
+        """As `Client.progress`."""
+        steps = job_progress(self._keys, jid, errors_after=errors_after, errors=errors)
+        return carry_out(self._redis, steps)
+
+    def failed_rows(self, jid: str) -> tuple[range, ...]:
+        """As `Client.failed_rows`."""
+        return carry_out(self._redis, failed_rows(self._keys, jid))
 
     def _depart(self, steps: Departure) -> list[JobId]:
         try:

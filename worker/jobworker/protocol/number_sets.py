@@ -37,6 +37,12 @@ def unpacked(raw: bytes | None) -> int:
     return int.from_bytes(raw or b"", "little")
 
 
+def join(into: dict[int, int], chunks: Chunks) -> None:
+    """Add chunks as they are written."""
+    for chunk, raw in chunks:
+        into[chunk] = into.get(chunk, 0) | unpacked(raw)
+
+
 def runs(chunks: Mapping[int, int]) -> Iterator[range]:
     """The numbers in ascending order, those that follow each other as one range."""
     start = stop = None

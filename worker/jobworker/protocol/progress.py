@@ -6,7 +6,7 @@ Where a job is when nobody holds it, only its payload tells: then the retry set 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -105,7 +105,7 @@ def job_progress(
     ]
     if not counts:
         return None
-    page, more = _page([int(row) for row in rows], errors_after, errors)
+    page, more = page_of([int(row) for row in rows], errors_after, errors)
     worker = WorkerId(counts.get(b"worker", b"").decode("utf-8", "replace"))
     held, messages = yield [
         ("HEXISTS", keys.working(worker), counts.get(b"number", b"")),
@@ -124,7 +124,8 @@ def failed_rows(keys: Keys, jid: str) -> Steps[tuple[range, ...]]:
     return tuple(runs({int(chunk): unpacked(bits) for chunk, bits in raw.items()}))
 
 
-def _page(rows: Sequence[int], after: int, most: int | None) -> tuple[list[int], int | None]:
+def page_of(rows: Iterable[int], after: int, most: int | None) -> tuple[list[int], int | None]:
+    """Up to ``most`` rows behind ``after`` in order, and where the next page begins: None behind the last."""
     left = sorted(row for row in rows if row > after)
     if most is None or len(left) <= most:
         return left, None

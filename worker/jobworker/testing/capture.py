@@ -205,7 +205,7 @@ class Jobs(EnqueuedJobs):
             if End.PAUSED in ends:
                 self._memory.park(payload)
             elif iterating:
-                self._memory.places.forget(payload.jid)
+                self._memory.places.end(payload.jid)
                 self._memory.over.add(payload.jid)
         except Skipped:
             pass  # a middleware wanted it so, and a worker counts it as done

@@ -16,7 +16,9 @@ from jobworker.client.middleware import ClientMiddleware, departure
 from jobworker.client.push import Kind
 from jobworker.protocol.control import ControlAnswer, Standing, Wanted
 from jobworker.protocol.payload import JobId
+from jobworker.protocol.progress import ERRORS_AT_ONCE, JobProgress
 from jobworker.testing.memory import Memory
+from jobworker.testing.progress import progress_of
 
 When = datetime | timedelta | float
 
@@ -95,6 +97,16 @@ class MemoryClient:
     async def resume(self, jid: str) -> ControlAnswer:
         """As `Client.resume`."""
         return await self._ask(jid, Wanted.RESUME)
+
+    async def progress(
+        self, jid: str, *, errors_after: int = 0, errors: int | None = ERRORS_AT_ONCE
+    ) -> JobProgress | None:
+        """As `Client.progress`; without times and rates, for a test's clock stands."""
+        return progress_of(self._memory, jid, errors_after, errors)
+
+    async def failed_rows(self, jid: str) -> tuple[range, ...]:
+        """As `Client.failed_rows`."""
+        return self._memory.places.failed_rows(jid)
 
     async def close(self) -> None:
         """There is no connection to close."""
@@ -192,6 +204,14 @@ class MemorySyncClient:
     def resume(self, jid: str) -> ControlAnswer:
         """As `Client.resume`."""
         return self._ask(jid, Wanted.RESUME)
+
+    def progress(self, jid: str, *, errors_after: int = 0, errors: int | None = ERRORS_AT_ONCE) -> JobProgress | None:
+        """As `SyncClient.progress`; without times and rates, for a test's clock stands."""
+        return progress_of(self._memory, jid, errors_after, errors)
+
+    def failed_rows(self, jid: str) -> tuple[range, ...]:
+        """As `SyncClient.failed_rows`."""
+        return self._memory.places.failed_rows(jid)
 
     def close(self) -> None:
         """There is no connection to close."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from jobworker.errors import NotHeld
 from jobworker.iteration.run import Kept, Place, kept_as
-from jobworker.protocol.number_sets import unpacked
+from jobworker.protocol.number_sets import join, runs
+from jobworker.protocol.progress import JobState
 from jobworker.protocol.records import Checkpoint, DoneIds, IterationState, Wish
 
 
@@ -23,6 +24,9 @@ class Places:
     _wishes: dict[str, Wish] = field(default_factory=dict)
     _listeners: dict[str, Callable[[], None]] = field(default_factory=dict)
     _done: dict[tuple[str, str], tuple[dict[int, int], set[str]]] = field(default_factory=dict)
+    _failed_rows: dict[str, dict[int, int]] = field(default_factory=dict)
+    _totals: dict[str, int] = field(default_factory=dict)
+    _ends: dict[str, JobState] = field(default_factory=dict)
 
     def of(self, jid: str) -> Place:
         """Where a job stands."""
@@ -61,8 +65,11 @@ class Places:
             processed, failed = checkpoint.progress.processed, checkpoint.progress.failed
             errors.update(checkpoint.progress.errors)
             rate = checkpoint.progress.rate if checkpoint.progress.rate is not None else rate
+            if checkpoint.progress.total is not None:
+                self._totals[jid] = checkpoint.progress.total
+            join(self._failed_rows.setdefault(jid, {}), checkpoint.progress.failed_rows)
             self.note_done(jid, checkpoint.progress.done)
-        state = IterationState(checkpoint.cursor, checkpoint.executions, checkpoint.run_seconds)
+        state = IterationState(checkpoint.cursor, checkpoint.executions, checkpoint.run_seconds, tries=checkpoint.tries)
         self._places[jid] = Place(state, processed, failed, errors, self.of(jid).done, rate)
         return self.wish(jid)
 
@@ -71,8 +78,7 @@ class Places:
         counts = dict(self.of(jid).done)
         for each in done:
             numbers, texts = self._done.setdefault((jid, each.kind), ({}, set()))
-            for chunk, raw in each.numbers:
-                numbers[chunk] = numbers.get(chunk, 0) | unpacked(raw)
+            join(numbers, each.numbers)
             texts.update(each.texts)
             counts[each.kind] = sum(bits.bit_count() for bits in numbers.values()) + len(texts)
         self._places[jid] = replace(self.of(jid), done=counts)
@@ -82,12 +88,34 @@ class Places:
         numbers, known = self._done.get((jid, kind), ({}, set()))
         return [numbers.get(chunk, 0) for chunk in chunks], [text in known for text in texts]
 
-    def forget(self, jid: str) -> None:
-        """The job has ended."""
-        self._places.pop(jid, None)
+    def begin(self, jid: str) -> Place:
+        """A run begins here. Without a cursor its rows begin anew; which ids are done stays known."""
+        self._ends.pop(jid, None)
+        self._places.setdefault(jid, Place())
+        place = self.of(jid)
+        return place if place.state.cursor is not None else Place(place.state, done=place.done, rate=place.rate)
+
+    def end(self, jid: str) -> None:
+        """The job has ended: how far it came can be read, and one of the same jid would begin anew."""
+        self._ends[jid] = JobState.CANCELLED if self.wish(jid) is Wish.CANCEL else JobState.DONE
+        self._places[jid] = replace(self.of(jid), state=IterationState())
         self._wishes.pop(jid, None)
-        for found in [key for key in self._done if key[0] == jid]:
-            del self._done[found]
+
+    def end_of(self, jid: str) -> JobState | None:
+        """How it ended; None if it did not."""
+        return self._ends.get(jid)
+
+    def knows(self, jid: str) -> bool:
+        """Has it ever run?"""
+        return jid in self._places
+
+    def total_of(self, jid: str) -> int | None:
+        """Of how many rows its last checkpoint told."""
+        return self._totals.get(jid)
+
+    def failed_rows(self, jid: str) -> tuple[range, ...]:
+        """The rows with errors."""
+        return tuple(runs(self._failed_rows.get(jid, {})))
 
 
 class MemoryKeeper:
@@ -110,7 +138,7 @@ class MemoryKeeper:
             NotHeld: the job is somebody else's by now.
         """
         self._refuse()
-        return self._places.of(self._jid)
+        return self._places.begin(self._jid)
 
     async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:  # noqa: ARG002  # memory is never away
         """Write it down.

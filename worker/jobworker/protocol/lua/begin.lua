@@ -14,7 +14,7 @@ if not paused or cancelled then
   local from = cursor and redis.call('HGET', progress, 'processed') or '0'
   redis.call('HSETNX', progress, 'started_at', stamp)
   redis.call('HSET', progress, 'began_at', stamp, 'from', from, 'worker', ARGV[3], 'number', ARGV[2])
-  redis.call('HDEL', progress, 'ended_at', 'end', 'raised')
+  redis.call('HDEL', progress, 'ended_at', 'end')
   redis.call('EXPIRE', progress, ARGV[4])
 end
 return {'OK', state, before, cursor and redis.call('HGETALL', errors) or {}}
