@@ -39,7 +39,7 @@ class Position:
 class Walk(Generic[E]):
     """Walks over pairs of an item and the cursor behind it; ``done`` is what it returns when there are no more."""
 
-    __slots__ = ("_args", "_done", "_interruption", "_job", "_position")
+    __slots__ = ("_args", "_done", "_first", "_interruption", "_job", "_position")
 
     def __init__(
         self, job: IteratingJob, args: Sequence[Any], position: Position, interruption: Interruption, done: E
@@ -49,21 +49,27 @@ class Walk(Generic[E]):
         self._position = position
         self._interruption = interruption
         self._done = done
+        # To unpack the arguments for each item takes longer than all that is done between two of them.
+        self._first = args[0] if args else None
 
     def plain(self, pairs: Iterator[tuple[Any, Any]], work: Work | None, look: Callable[[], E | None]) -> E:
         """All items in this thread; ``look`` is called between two of them when somebody wants it to."""
         at, progress, interruption = self._position, self._job.progress, self._interruption
-        each, args = self._job.each_iteration, self._args
+        each, args, number, first = self._job.each_iteration, self._args, len(self._args), self._first
         done = at.done[1]
         try:
             if interruption.requested and (end := look()) is not None:
                 return end
             for item, cursor in pairs:
                 at.busy = True
-                if work is None:
-                    each(item, *args)
-                else:
+                if work is not None:
                     work(item, cursor)
+                elif number == 1:
+                    each(item, first)
+                elif not number:
+                    each(item)
+                else:
+                    each(item, *args)
                 done += 1
                 progress.processed = done
                 at.done = cursor, done
@@ -83,7 +89,7 @@ class Walk(Generic[E]):
     ) -> E:
         """The same on the event loop, which others get from time to time also where no item ever waits."""
         at, progress, interruption, clock = self._position, self._job.progress, self._interruption, time.monotonic
-        each, args = self._job.each_iteration, self._args
+        each, args, number, first = self._job.each_iteration, self._args, len(self._args), self._first
         done = at.done[1]
         breath = clock() + _BREATH_SECONDS
         try:
@@ -91,10 +97,14 @@ class Walk(Generic[E]):
                 return end
             async for item, cursor in pairs:
                 at.busy = True
-                if work is None:
-                    await each(item, *args)
-                else:
+                if work is not None:
                     await work(item, cursor)
+                elif number == 1:
+                    await each(item, first)
+                elif not number:
+                    await each(item)
+                else:
+                    await each(item, *args)
                 done += 1
                 progress.processed = done
                 at.done = cursor, done
