@@ -14,7 +14,7 @@ from typing import cast
 from jobworker.app import App
 from jobworker.client.asynchronous import Client
 from jobworker.client.synchronous import SyncClient
-from jobworker.iteration.run import End, Run
+from jobworker.iteration.run import End, InThread, Run
 from jobworker.jobs.context import CURRENT, Context, Interruption
 from jobworker.jobs.definition import Definition, Kind, Options
 from jobworker.jobs.middleware import Skipped
@@ -152,8 +152,8 @@ class Jobs(EnqueuedJobs):
         self._here.drive(self._run_jid(jid))
 
     def _run_jid(self, jid: JobId) -> Steps[None]:
-        taken = self._memory.take(lambda payload: payload.jid == jid)
-        if taken is not None:
+        # Again and again one that makes room for others, of which there are none.
+        while (taken := self._memory.take(lambda payload: payload.jid == jid)) is not None:
             yield from self._perform(taken)
 
     def _run(self, job: JobLike | None) -> Steps[EnqueuedJob]:
@@ -204,6 +204,8 @@ class Jobs(EnqueuedJobs):
             yield Perform(body, self._app.jobs.middleware, context, definition.timeout_seconds)
             if End.PAUSED in ends:
                 self._memory.park(payload)
+            elif End.MADE_ROOM in ends:
+                self._memory.give_back(payload)
             elif iterating:
                 self._memory.places.end(payload.jid)
                 self._memory.over.add(payload.jid)
@@ -222,7 +224,7 @@ class Jobs(EnqueuedJobs):
         places = self._memory.places
         job, keeper = definition.target(), MemoryKeeper(places, payload.jid)
         # Nobody asks for its interruption.
-        interruption = Interruption()
+        interruption, longest = Interruption(), self._app.jobs.max_run_seconds
 
         def give_up() -> None:
             keeper.disowned = True
@@ -235,7 +237,10 @@ class Jobs(EnqueuedJobs):
                     ends.append(await super().__call__())
                 return ends[-1]
 
-        return Walk(job, lambda in_thread: Told(job, payload.args, keeper, interruption, in_thread), give_up)
+        def make(in_thread: InThread) -> Run:
+            return Told(job, payload.args, keeper, interruption, in_thread, max_seconds=longest)
+
+        return Walk(job, make, give_up)
 
     def _failed(self, payload: Payload, error: BaseException) -> Steps[None]:
         definition = self._app.jobs.find(payload.job_class)

@@ -144,6 +144,11 @@ class Memory:
             else:
                 self._waiting.appendleft(job.to_json())
 
+    def give_back(self, job: Payload) -> None:
+        """A job that was taken and makes room for others: the last one of those that wait."""
+        with self._lock:
+            self._waiting.append(job.to_json())
+
     def ask(self, jid: JobId, wanted: Wanted) -> ControlAnswer:
         """Cancel, pause or resume a job, as `jobworker.protocol.control.ask`."""
         with self._lock:
