@@ -15,6 +15,7 @@ _CREDENTIALS = frozenset({
     "InvalidToken", "RequestExpired", "SignatureDoesNotMatch", "TokenRefreshRequired",
 })  # fmt: skip
 _REFUSED = frozenset({"403", "AccessDenied", "AllAccessDisabled", "Forbidden"})
+_UNAUTHORIZED = frozenset({401, 403})
 _FEWEST_SERVER_ERROR = 500
 _RIGHTS = "s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts"
 
@@ -62,7 +63,7 @@ def _advice(code: str, status: int) -> str:
         return " Create the bucket, or correct its name or endpoint; the job goes on when it is tried again"
     if code in _CREDENTIALS:
         return " Renew the credentials of this worker; the job goes on when it is tried again"
-    if code in _REFUSED:
+    if code in _REFUSED or status in _UNAUTHORIZED:
         return f" Allow this worker {_RIGHTS}; the job goes on when it is tried again"
     if code in _BUSY or status >= _FEWEST_SERVER_ERROR:
         return f" ({_LATER}"
