@@ -204,7 +204,7 @@ class Jobs(EnqueuedJobs):
             yield Perform(body, self._app.jobs.middleware, context, definition.timeout_seconds)
             if End.PAUSED in ends:
                 self._memory.park(payload)
-            elif End.MADE_ROOM in ends:
+            elif {End.MADE_ROOM, End.INTERRUPTED} & set(ends):
                 self._memory.give_back(payload)
             elif iterating:
                 self._memory.places.end(payload.jid)
