@@ -150,7 +150,7 @@ def test_clear_asks_before_it_drops_jobs(jobworker: Jobworker, database: redis.R
         (["jobs", "kill", "--all", "--in", "dead"], 2, "'scheduled', 'retry'"),
         (["jobs", "delete", "x", "--class", "Mail"], 2, "leave the IDs out"),
         (["jobs", "delete", "--all", "--in", "dead", "--unreadable", "--class", "Mail"], 2, "leave those flags out"),
-        (["jobs", "show", "nobody"], 1, "no job nobody is scheduled, to be retried, dead or running"),
+        (["jobs", "show", "nobody"], 1, "no job nobody is scheduled, to be retried, dead, paused or running"),
         (["enqueue", "x", "{"], 2, "is not JSON"),
         (["enqueue", "x", "5"], 2, "write '[5]'"),
         (["enqueue", "x", "--redis", "redis://127.0.0.1:1/0"], 1, "127.0.0.1:1"),
@@ -187,7 +187,7 @@ def test_jobs_are_listed_in_pages_with_times_of_both_formats(jobworker: Jobworke
     assert "E: broken" in shown.stdout
     assert "1 to 4 of 5 dead; --page 2 shows more" in shown.stderr
     summary = described(jobworker("jobs", "--json"))["jobs"]
-    assert summary == {"running": 0, "scheduled": 0, "retry": 2, "dead": 5}
+    assert summary == {"running": 0, "paused": 0, "scheduled": 0, "retry": 2, "dead": 5}
 
 
 def test_jobs_of_a_class_are_chosen_across_pages(jobworker: Jobworker, database: redis.Redis) -> None:

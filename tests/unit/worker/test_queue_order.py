@@ -20,6 +20,13 @@ def test_queues_that_make_no_sense_are_refused(text: str) -> None:
         parse_queues(text)
 
 
+@pytest.mark.parametrize("text", ["5 mails", "mails 5", "5"])
+def test_number_where_a_queue_was_expected_is_told_and_how_to_mean_it(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"'5' is a number where a queue was expected.*mails,5.*5,1"):
+        parse_queues(text)
+    assert parse_queues("mails,5 5,1") == (QueueWeight("mails", 5), QueueWeight("5", 1))
+
+
 def test_strict_order_is_always_as_written() -> None:
     order = QueueOrder(parse_queues("a,1 b,100 c"), Order.STRICT)
     assert {tuple(order()) for _ in range(50)} == {("a", "b", "c")}

@@ -54,6 +54,8 @@ def _command(action: Action) -> Callable[[Callable[..., None]], click.Command]:
         def command(
             identities: tuple[str, ...], place: Place, wanted: Wanted, where: str | None, **flags: bool
         ) -> None:
+            if flags["everything"] and where is None and len(identities) == 1 and identities[0] in names:
+                where, identities = identities[0], ()  # the set as a word, as `jobs list` has it
             sets = action.sets if where is None else (JobSet(where),)
             if flags["everything"]:
                 if identities or where is None:
@@ -92,7 +94,7 @@ def delete() -> None:
 def unknown(identity: str) -> str:
     """What to say of a job that is nowhere."""
     return (
-        f"no job {identity} is scheduled, to be retried, dead or running; it has ended, or waits in a queue, "
+        f"no job {identity} is scheduled, to be retried, dead, paused or running; it has ended, or waits in a queue, "
         "which is not searched"
     )
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobworker.cli.screen import TOO_DEEP, ago, arguments, cut, job_name, table, text
+from jobworker.protocol.control import Parked
 from jobworker.protocol.inspection import RunningJob
 from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.payload import Payload, seconds_of
@@ -53,6 +54,11 @@ def described_running(job: RunningJob) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def described_parked(job: Parked) -> dict[str, Any]:
+    """For machines: the job, and since when it rests."""
+    return {**described_job(Found.read(job.payload)), "set": "paused", "queue": job.queue, "at": job.parked_at}
+
+
 def entries_table(job_set: JobSet, entries: Sequence[SetEntry]) -> Table:
     """A row for each entry."""
     failed = job_set is not JobSet.SCHEDULED
@@ -74,6 +80,17 @@ def running_table(jobs: Sequence[RunningJob]) -> Table:
         rows.add_row(
             text(job.found.id), text(ago(job.taken_at)), text(job.queue),
             job_name(job.found), arguments(job.found), text(job.worker),
+        )  # fmt: skip
+    return rows
+
+
+def parked_table(jobs: Sequence[Parked]) -> Table:
+    """A row for each job that rests."""
+    rows = table("id", "paused", "queue", "class", "arguments")
+    for job in jobs:
+        found = Found.read(job.payload)
+        rows.add_row(
+            text(found.id), text(ago(job.parked_at)), text(job.queue), job_name(found), arguments(found)
         )  # fmt: skip
     return rows
 

@@ -1,4 +1,4 @@
-"""`jobworker jobs`: those that are scheduled, to be retried, dead or running; and acting on them."""
+"""`jobworker jobs`: those that run, rest, are scheduled, to be retried or dead; and acting on them."""
 
 from __future__ import annotations
 
@@ -9,28 +9,40 @@ from typing import Any, TypeVar
 import click
 from redis.asyncio import Redis
 
-from jobworker.cli import job_actions
+from jobworker.cli import job_actions, job_control
 from jobworker.cli.job_tables import (
     backtrace,
     described_entry,
+    described_parked,
     described_running,
     details,
     entries_table,
+    parked_table,
     running_table,
 )
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
 from jobworker.cli.screen import ago, console, table
 from jobworker.cli.wanted import Wanted, wanted_options
+from jobworker.client.control import carry_out_async
 from jobworker.protocol import job_sets
+from jobworker.protocol.control import Parked, parked_jobs
 from jobworker.protocol.inspection import RunningJob, worker_reports
 from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.locating import parked_job
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-RUNNING = "running"
+RUNNING, PAUSED = "running", "paused"
 
-_FIRST = {RUNNING: "the oldest began", "scheduled": "the next", "retry": "the next", "dead": "the latest"}
+_FIRST = {
+    RUNNING: "the oldest began",
+    PAUSED: "the first",
+    "scheduled": "the next",
+    "retry": "the next",
+    "dead": "the latest",
+}
+_SETS = [*(job_set.value for job_set in JobSet), RUNNING, PAUSED]
 _AT_ONCE = 500  # entries read at once where they are chosen here
 
 
@@ -38,7 +50,7 @@ _AT_ONCE = 500  # entries read at once where they are chosen here
 @json_option
 @on_redis
 def jobs(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
-    """Count, list and show jobs, and retry, kill or delete them."""
+    """Count, list and show jobs; cancel, pause and resume iterating ones; retry, kill or delete others."""
     if click.get_current_context().invoked_subcommand is not None:
         return
     seen = place.ask(_summary)
@@ -53,14 +65,16 @@ def jobs(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
 
 
 @jobs.command(name="list")
-@click.argument("where", metavar="SET", type=click.Choice([*(job_set.value for job_set in JobSet), RUNNING]))
+@click.argument("named", metavar="SET", type=click.Choice(_SETS), required=False)
+@click.option("--in", "where", type=click.Choice(_SETS), default=None, help="Another way to name SET.")
 @wanted_options
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=25, show_default=True, help="Jobs on a page.")
 @json_option
 @on_redis
 def list_jobs(
-    where: str,
+    named: str | None,
+    where: str | None,
     place: Place,
     wanted: Wanted,
     page: int,
@@ -68,8 +82,18 @@ def list_jobs(
     as_json: bool,  # noqa: FBT001  # a flag
 ) -> None:
     """List the jobs of SET: scheduled and retry by when they are due, the others by age."""
+    if named is not None and where not in {None, named}:
+        raise click.UsageError(f"SET is {named}, and --in names {where}: leave one of them out")
+    where = named or where
+    if where is None:
+        raise click.UsageError(f"which jobs? Name one of {', '.join(_SETS)}")
     begin = (page - 1) * limit
-    if where == RUNNING:
+    if where == PAUSED:
+        resting = [job for job in place.ask(_parked) if wanted.wants(Found.read(job.payload), job.queue)]
+        some_resting, size, more = resting[begin : begin + limit], len(resting), len(resting) > begin + limit
+        listed = [described_parked(job) for job in some_resting]
+        rows = parked_table(some_resting)
+    elif where == RUNNING:
         running = [job for job in place.ask(_running) if wanted.wants(job.found, job.queue)]
         some, size, more = running[begin : begin + limit], len(running), len(running) > begin + limit
         listed = [described_running(job) for job in some]
@@ -97,16 +121,17 @@ def list_jobs(
 def show(identity: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
     """Show all that is known of the job ID, wherever it lies but in a queue."""
 
-    async def look(redis: Redis, keys: Keys) -> tuple[list[SetEntry], list[RunningJob]]:
+    async def look(redis: Redis, keys: Keys) -> tuple[list[SetEntry], list[RunningJob], Parked | None]:
         running = [job for job in await _running(redis, keys) if job.found.id == identity]
-        return await job_sets.find(redis, keys, identity), running
+        return await job_sets.find(redis, keys, identity), running, await parked_job(redis, keys, identity)
 
-    entries, running = place.ask(look)
-    if not entries and not running:
+    entries, running, parked = place.ask(look)
+    if not entries and not running and parked is None:
         raise click.ClickException(job_actions.unknown(identity))
     if as_json:
         listed = [
             *({**described_running(job), **_whole(job.found)} for job in running),
+            *({**described_parked(job), **_whole(Found.read(job.payload))} for job in (parked,) if job is not None),
             *({**described_entry(entry), **_whole(entry.found)} for entry in entries),
         ]
         echo_json({"jobs": listed})
@@ -114,11 +139,15 @@ def show(identity: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  #
     screen = console()
     for job in running:
         screen.print(details(job.found, f"running on {job.worker}", job.taken_at), soft_wrap=True)
+    if parked is not None:
+        screen.print(details(Found.read(parked.payload), PAUSED, parked.parked_at), soft_wrap=True)
     for entry in entries:
         screen.print(details(entry.found, entry.job_set.value, entry.score), soft_wrap=True)
 
 
-for action in (job_actions.retry, job_actions.kill, job_actions.delete):
+for action in (
+    job_control.cancel, job_control.pause, job_control.resume, job_actions.retry, job_actions.kill, job_actions.delete,
+):  # fmt: skip
     jobs.add_command(action)
 
 
@@ -164,10 +193,18 @@ async def _running(redis: Redis, keys: Keys) -> list[RunningJob]:
     return sorted(held, key=lambda job: job.taken_at)
 
 
+async def _parked(redis: Redis, keys: Keys) -> tuple[Parked, ...]:
+    return await carry_out_async(redis, parked_jobs(keys))
+
+
 async def _summary(redis: Redis, keys: Keys) -> list[tuple[str, int, float | None]]:
     """Name, size and the time of the first of each list."""
     running = await _running(redis, keys)
-    rows: list[tuple[str, int, float | None]] = [(RUNNING, len(running), running[0].taken_at if running else None)]
+    parked = await _parked(redis, keys)
+    rows: list[tuple[str, int, float | None]] = [
+        (RUNNING, len(running), running[0].taken_at if running else None),
+        (PAUSED, len(parked), parked[0].parked_at if parked else None),
+    ]
     for job_set in JobSet:
         page = await job_sets.page(redis, keys, job_set, 0, 1)
         rows.append((job_set.value, page.size, page.entries[0].score if page.entries else None))

@@ -27,6 +27,7 @@ def stats(place: Place, as_json: bool, days: int) -> None:  # noqa: FBT001  # a 
                 "failed": seen.failed,
                 "enqueued": seen.enqueued,
                 "running": seen.running,
+                "paused": seen.paused,
                 "scheduled": seen.scheduled,
                 "retry": seen.retry,
                 "dead": seen.dead,
@@ -47,6 +48,7 @@ def _now(seen: Stats) -> Table:
     rows = table("now", "", numbers=("",))
     rows.add_row("waiting in queues", f"{seen.enqueued:,}")
     rows.add_row("running", f"{seen.running:,}")
+    rows.add_row("paused", f"{seen.paused:,}")
     rows.add_row("scheduled", f"{seen.scheduled:,}")
     rows.add_row("to be retried", f"{seen.retry:,}")
     rows.add_row("dead", f"{seen.dead:,}")

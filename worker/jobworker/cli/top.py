@@ -105,12 +105,12 @@ def _head(history: History, seen: Overview) -> Table:
     processed, failed = ("-", "-") if rates is None else (f"{rates[0]:,.1f}/s", f"{rates[1]:,.1f}/s")
     stats = seen.stats
     busy, room = stats.running, sum(w.activity.concurrency for w in seen.workers if w.activity.alive)
-    names = ("processed", "failed", "running", "waiting", "oldest", "scheduled", "retry", "dead")
+    names = ("processed", "failed", "running", "waiting", "oldest", "paused", "scheduled", "retry", "dead")
     rows = table(*names, numbers=names)
     rows.add_row(
         processed, failed, f"{busy:,} of {room:,}", f"{stats.enqueued:,}",
         duration(stats.oldest_seconds) if stats.enqueued else "-",
-        f"{stats.scheduled:,}", f"{stats.retry:,}", f"{stats.dead:,}",
+        f"{stats.paused:,}", f"{stats.scheduled:,}", f"{stats.retry:,}", f"{stats.dead:,}",
     )  # fmt: skip
     return rows
 

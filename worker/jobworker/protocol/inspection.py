@@ -86,6 +86,7 @@ class Stats:
     days: tuple[Day, ...]
     enqueued: int
     running: int
+    paused: int
     scheduled: int
     retry: int
     dead: int
@@ -190,8 +191,9 @@ async def overview(redis: Redis, keys: Keys, days: int = 1) -> Overview:
         _ = (
             pipe.mget([keys.stat(name, date) for date in ["", *dates] for name in ("processed", "failed")]),
             *(pipe.zcard(key) for key in (keys.schedule, keys.retry, keys.dead)),
+            pipe.hlen(keys.parked),
         )
-        counters, scheduled, retry, dead = await pipe.execute()
+        counters, scheduled, retry, dead, paused = await pipe.execute()
     numbers = [int(counter or 0) for counter in counters]
     workers = await worker_reports(redis, keys)
     queues = await queue_reports(redis, keys, workers)
@@ -201,6 +203,7 @@ async def overview(redis: Redis, keys: Keys, days: int = 1) -> Overview:
         days=tuple(map(Day, dates, numbers[2::2], numbers[3::2])),
         enqueued=sum(queue.depth.depth for queue in queues),
         running=sum(len(worker.jobs) for worker in workers),
+        paused=int(paused),
         scheduled=int(scheduled),
         retry=int(retry),
         dead=int(dead),

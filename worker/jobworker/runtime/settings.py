@@ -82,6 +82,11 @@ def _queue(part: str) -> QueueWeight:
     if not name.removeprefix(EXCLUDE):
         raise ConfigurationError(f"{part!r} names no queue; write NAME or NAME,WEIGHT")
     if not comma:
+        if name.isascii() and name.isdigit():
+            raise ConfigurationError(
+                f"{part!r} is a number where a queue was expected; a weight stands behind its queue, as in "
+                f"mails,{part}, and a queue of that name is written {part},1"
+            )
         return QueueWeight(name)
     if name.startswith(EXCLUDE):
         raise ConfigurationError(f"{part!r}: a queue that is left out has no weight")
