@@ -244,15 +244,18 @@ class Export:
         try:
             self._bucket.complete_upload(self.key, upload, [part.etag for part in position.parts])
         except UploadGone as error:
-            if not self._is_there():
-                self._restart(0, error)
+            log.debug("was an earlier run killed behind this? %s", error)
         except PartsDiffer as error:
             same = first_difference(position.parts, self._bucket.parts(self.key, upload))
             self._restart(min(same, len(position.parts) - 1), error)
+        # Also where it was answered that all is well: some storages say so for an upload that is gone, as long as any
+        # object of this name is there.
+        if not self._is_there():
+            self._restart(0, StorageError(f"{self.key} is not the file that was completed, and its upload is gone"))
         self._position = replace(position, stored=True)
 
     def _is_there(self) -> bool:
-        """Did an earlier run complete it, and was killed before it could say so?"""
+        """Is the object what this job wrote?"""
         found = self._bucket.find(self.key)
         return found is not None and found.size == self._position.size and found.metadata.get(JID) == self._plan.jid
 
