@@ -27,7 +27,9 @@ pytestmark = pytest.mark.redis
 async def test_iterating_job_that_was_rescued_while_its_place_was_asked_for_does_not_begin_anew(redis: Redis) -> None:
     """Its place may be gone by then, since it is complete elsewhere: read as it stands, that is the first row."""
     async with Rig.of(redis, App()) as rig:
-        run: Any = SimpleNamespace(payload=SimpleNamespace(jid="walk"), disowned=False, cut=False)
+        jid = await rig.enqueue("job")
+        (entry,) = (await rig.life.scripts.take(["default"], 1, 1)).entries
+        run: Any = SimpleNamespace(payload=SimpleNamespace(jid=jid), entry=entry, disowned=False, cut=False)
         keeper = RedisKeeper(rig.life, Link("redis"), run)
         assert (await keeper.load()).state.cursor is None
         rescued = await rescue(rig.life.fleet, rig.life.worker, "", Death(vouched=True))
