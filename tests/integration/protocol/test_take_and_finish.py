@@ -126,6 +126,32 @@ async def test_finishing_twice_counts_once(redis: Redis, keys: Keys, outside: Fl
     assert await redis.zscore(keys.retry, b"a again") == 1.0
 
 
+async def test_takes_that_were_given_up_take_nothing_however_late_they_come(
+    outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"one", b"two", b"three"])
+    await worker.take(["default"], 1, 1)
+    await worker.void_takes(10)
+    assert (await worker.take(["default"], 5, 9)).entries == ()
+    late = await worker.finish([Finished(Number(1), "default")], ["default"], 5, 9)
+    assert (late.lost, late.taken.entries) == (0, ())  # what it tells counts
+    (of_another_process,) = (await worker.take(["default"], 1, (1 << 36) + 1)).entries
+    assert of_another_process.payload == b"two"
+    assert [e.number for e in (await worker.take(["default"], 5, 10)).entries] == [10]
+
+
+async def test_takes_are_given_up_by_the_present_life_only(outside: FleetScripts, birth: Birth) -> None:
+    before = await birth()
+    now = await birth()
+    with pytest.raises(StaleEpoch):
+        await before.void_takes(10)
+    await now.void_takes(10)
+    after = await birth()
+    await outside.enqueue("default", [b"one"])
+    assert [e.number for e in (await after.take(["default"], 1, 1)).entries] == [1]
+
+
 async def test_given_back_jobs_are_taken_next_and_in_their_old_order(outside: FleetScripts, birth: Birth) -> None:
     worker = await birth()
     await outside.enqueue("default", [b"1", b"2", b"3"])

@@ -83,6 +83,7 @@ async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[lis
     def keeper(run: Running) -> RedisKeeper:
         return RedisKeeper(life, link, run)
 
+    await Client(redis).enqueue_many("note", [[n] for n in range(12)])
     executor = Executor(app.jobs, state, keeper, 5)
     tracking = Tracking(redis, link)
     fetch = Fetch(
@@ -96,7 +97,6 @@ async def ran(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[lis
 
 
 async def test_jobs_of_a_take_whose_answer_was_lost_run_once(redis: Redis, ran: list[int]) -> None:
-    await Client(redis).enqueue_many("note", [[n] for n in range(12)])
     await wait_until(lambda: len(ran) >= 12, 10)
 
     async def acknowledged() -> bool:

@@ -75,7 +75,7 @@ REGISTER, BEAT, DEREGISTER = Script("register"), Script("beat"), Script("deregis
 TAKE, FINISH, GIVE_BACK, CHECKPOINT = Script("take"), Script("finish"), Script("give_back"), Script("checkpoint")
 QUIET, UNQUIET, RETIRE = Script("quiet"), Script("unquiet"), Script("retire")
 CONFIRM_DRAINED, RESCUE, ACTIVITY = Script("confirm_drained"), Script("rescue"), Script("activity")
-ENQUEUE, PROMOTE, HOLD = Script("enqueue"), Script("promote"), Script("hold")
+ENQUEUE, PROMOTE, HOLD, VOID_TAKES = Script("enqueue"), Script("promote"), Script("hold"), Script("void_takes")
 
 
 def enqueue_keys(keys: Keys, queue: str) -> list[str]:
@@ -182,12 +182,30 @@ class WorkerScripts:
 
         ``held`` says how many jobs of each queue this worker holds already, for queues with a limit by worker.
         """
-        keys = [*self._take_keys, *map(self._queue_key, queues)]
-        answer = await TAKE(self._redis, keys, [self.epoch, count, number, *_held(queues, held)])
+        answer = await TAKE(self._redis, *self._take_call(queues, count, number, held))
+        return self.taken(answer, queues, number)
+
+    def take_command(self, queues: Sequence[str], count: int, number: int, held: Mapping[str, int]) -> tuple[Any, ...]:
+        """`take` as a command, for who sends it behind another one; `taken` reads its answer."""
+        keys, args = self._take_call(queues, count, number, held)
+        return ("EVALSHA", TAKE.digest, len(keys), *keys, *args)
+
+    @staticmethod
+    def taken(answer: Sequence[Any], queues: Sequence[str], number: int) -> Taken:
+        """What the answer to a `take_command` says."""
         _refuse(answer)
         if answer[0] == b"QUIET":
             return Taken(quiet=_text(answer[1]))
         return Taken(_entries(answer[1], queues, number))
+
+    def _take_call(
+        self, queues: Sequence[str], count: int, number: int, held: Mapping[str, int]
+    ) -> tuple[list[str], list[Any]]:
+        return [*self._take_keys, *map(self._queue_key, queues)], [self.epoch, count, number, *_held(queues, held)]
+
+    async def void_takes(self, number: int) -> None:
+        """No take below ``number`` is carried out from here on, however late it arrives."""
+        _refuse(await VOID_TAKES(self._redis, [self._record], [self.epoch, number]))
 
     async def finish(
         self,

@@ -17,6 +17,7 @@ from jobworker.protocol import places
 from jobworker.protocol.records import Entry, Number, Taken
 from jobworker.runtime.arrivals import Arrivals
 from jobworker.runtime.executor import Executor
+from jobworker.runtime.handover import Handover, Offer
 from jobworker.runtime.life import ALIVE_SECONDS, Life
 from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.order import QueueOrder
@@ -29,8 +30,6 @@ log = logging.getLogger("jobworker.fetch")
 
 _LATE_SECONDS = 0.8 * ALIVE_SECONDS  # an answer that took so long may tell of a life that is over
 _AT_ONCE = 500  # ends of jobs in one script call
-_DOUBTS = 3  # looks after a take that was cut off: Redis may carry it out late
-_DOUBT_SECONDS = 1.0
 _LEARN_SECONDS = 10.0  # between two looks at which queues there are, where some are taken by pattern
 
 
@@ -54,16 +53,16 @@ class Fetch:
         self._order = order
         self._on_drained = on_drained
         self._arrivals = Arrivals(life, tracking, state.wake, order)
+        self._handover = Handover(life, tracking, self._handed, state.wake.set)
         self._queues: Watched | None = None  # the set of their names, where some are taken by pattern
         self._learn_at = float("-inf")
         if order.by_pattern:
-            self._queues = tracking.watch([life.keys.queues], lambda: None, self._queues_changed)
+            self._queues = tracking.watch([life.keys.queues], self._queues_changed, self._queues_changed)
         self._todo = Unacknowledged()
         self._prefetch = Prefetch(executor.concurrency)
         self._number = life.first_number
         self._ends_since: float | None = None  # the first end that Redis does not know
-        self._doubts = 0
-        self._look_at = 0.0
+        self._doubtful = False
         self._forgotten: bool | None = None
         self.drained = asyncio.Event()
         self.on_begun: Callable[[], None] = lambda: None
@@ -81,6 +80,7 @@ class Fetch:
                 await self._turn()
         finally:
             self._arrivals.end()
+            self._handover.end()
 
     async def _turn(self) -> None:
         try:
@@ -90,7 +90,7 @@ class Fetch:
                 await self._begin_again()
             if self._queues is not None and time.monotonic() >= self._learn_at:
                 await self._learn_queues(self._queues)
-            if self._doubts and time.monotonic() >= self._look_at:
+            if self._doubtful:
                 await self._look_for_unknown()
             if not await self._cycle():
                 await self._wait()
@@ -125,7 +125,7 @@ class Fetch:
         self._link.back()
         if taken.entries and time.monotonic() - sent > _LATE_SECONDS:
             # RACE this process was stopped, or the network was: others may have rescued these jobs and run them.
-            self._doubt()
+            self._doubtful = True
             return True
         if taken.quiet is not None:
             self._state.hear(taken.quiet)
@@ -146,8 +146,7 @@ class Fetch:
                 return await self._finish(queues, asked, number)
             return await self._life.scripts.take(queues, asked, number, self._executor.by_queue)
         except AWAY:
-            if asked:
-                self._doubt()
+            self._doubtful = self._doubtful or bool(asked)
             raise
 
     async def _finish(self, queues: Sequence[str], asked: int, number: int) -> Taken:
@@ -187,13 +186,14 @@ class Fetch:
 
     async def _learn_queues(self, watched: Watched) -> None:
         """Look which queues there are: when one was made, and from time to time since not every Redis tells."""
+        # RACE a queue is made while Redis answers. Set before it is asked, so that who hears of the queue meanwhile has
+        # the last word; and there is another look as soon as it is sure that the next change will be told.
+        self._learn_at = time.monotonic() + _LEARN_SECONDS
         if not watched.armed:
             watched.arm()
         names = await cast("Awaitable[set[bytes]]", self._life.redis.smembers(self._life.keys.queues))
-        self._learn_at = time.monotonic() + _LEARN_SECONDS
         if self._order.learn(name.decode("utf-8", "replace") for name in names):
             log.info("queues are taken by pattern", extra={"queues": " ".join(sorted(self._order())) or "none yet"})
-            self._arrivals.queues_changed()
 
     def _queues_changed(self) -> None:
         self._learn_at = float("-inf")
@@ -211,33 +211,57 @@ class Fetch:
             self._on_drained()
 
     async def _wait(self) -> None:
-        """Until a job ends, something changes, a token comes, or it is time to look at the queues all the same."""
+        """Until a job comes or ends, something changes, or it is time to look at the queues all the same."""
         wake = self._state.wake
         if not wake.is_set() and not self._executor.has_ended:
-            if self._room() > 0 and not self._executor.ready:
-                self._arrivals.expect()
+            if not self._executor.ready:
+                self._offer(self._room())
             try:
                 async with asyncio.timeout(self._patience()):
                     await wake.wait()
             except TimeoutError:
                 pass
         wake.clear()
-        self._arrivals.check()
+        try:
+            if not await self._handover.withdraw():
+                self._doubtful = True
+        except AWAY:
+            self._doubtful = True
+            raise
+
+    def _offer(self, count: int) -> None:
+        """Have jobs handed over, and hear of those for which nobody leaves a token."""
+        queues = self._order() if count > 0 else ()
+        if queues:
+            self._handover.offer(Offer(queues, count, self._number, self._executor.by_queue))
+            self._number += count
+            self._arrivals.expect()
+
+    def _handed(self, taken: Taken) -> None:
+        """An offer brought something. Called while this loop waits, so it crosses nothing."""
+        self._link.back()
+        if taken.quiet is not None:
+            self._state.hear(taken.quiet)
+        if not taken.entries:
+            return
+        if time.monotonic() - self._life.known_alive_at > _LATE_SECONDS:
+            # RACE this process was stopped, or the network was, between the take and this moment, however long the
+            # offer stood before: others may have rescued these jobs and run them.
+            self._doubtful = True
+            return
+        self._arrivals.came()
+        self._start(taken.entries)
 
     def _patience(self) -> float | None:
         """Seconds after which there is something to look at though nothing happened."""
         if self._executor.ready:
             return STUCK_SECONDS
-        if self._queues is not None and not self._doubts:
-            return max(self._learn_at - time.monotonic(), 0.0)
-        return _DOUBT_SECONDS if self._doubts else None
-
-    def _doubt(self) -> None:
-        self._doubts = _DOUBTS
-        self._look_at = 0.0
+        return None if self._queues is None else max(self._learn_at - time.monotonic(), 0.0)
 
     async def _look_for_unknown(self) -> None:
         """Start what Redis says this worker holds and this worker does not know: taken by a call that was cut off."""
+        # RACE Redis may carry that call out late, behind this look: from here on it takes nothing.
+        await self._life.scripts.void_takes(self._number)
         held = await self._life.held()
         known = self._executor.held.keys() | {entry.number for entry in self._todo.entries()}
         unknown = [entry for entry in held if entry.number not in known]
@@ -245,8 +269,7 @@ class Fetch:
             log.warning("jobs taken by a call whose answer was lost are run now", extra={"jobs": len(unknown)})
             self._number = max(self._number, 1 + max(entry.number for entry in unknown))
             self._start(unknown)
-        self._doubts -= 1
-        self._look_at = time.monotonic() + _DOUBT_SECONDS
+        self._doubtful = False
 
     async def _begin_again(self) -> None:
         """Begin a new life: without the jobs of the old one if others have them, with them if nobody has."""

@@ -162,6 +162,7 @@ class Heartbeat:
                 alive = await scripts.prolong(ALIVE_SECONDS)
             if alive:
                 self._last = time.monotonic()
+                self._life.known_alive_at = began
                 _call(self._loop, self._link.back)
                 return True
         fields = self._life.beat_fields()
@@ -173,6 +174,7 @@ class Heartbeat:
             _call(self._loop, self._life.ended, current)
             return False
         self._last = time.monotonic()
+        self._life.known_alive_at = began
         # Who ran something at the last full beat tells once more that it is over.
         self._full_at = self._last if idle else float("-inf")
         self._view.told(shown, began)

@@ -52,6 +52,8 @@ class Life:
         self.fleet = FleetScripts(redis, keys)
         self.stale = False
         self.registered = False
+        # Monotonic: when the last message was sent after which Redis took this worker for alive.
+        self.known_alive_at = 0.0
         self.workers = 1  # how many share this Redis, as far as is known
         self.keeping = asyncio.Semaphore(_KEEPERS_AT_ONCE)
         self.iterating: Sequence[str] = ()  # names of jobs that can be cancelled and paused
@@ -79,6 +81,7 @@ class Life:
         scripts = self._next = self._next or self._new()
         server = await self._server_run()
         while True:
+            sent = time.monotonic()
             answer = await scripts.register(ALIVE_SECONDS, self._description())
             if not isinstance(answer, bool):
                 break
@@ -93,6 +96,7 @@ class Life:
         if held:
             await scripts.hold(held)
         self._next = None
+        self.known_alive_at = sent
         self.scripts = scripts
         self.stale = False
         self.registered = True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 
-
 _YOUNG = 10_000  # objects between two walks of the collector; Python's own 700 are not even a batch of jobs
 
 

@@ -50,6 +50,7 @@ class SharedLife(Life):
         if not word.lives:
             return
         self._word = word
+        self.known_alive_at = word.alive_at
         self._news.set()
         if self.registered and word.lives[-1][0] != self.scripts.epoch:
             self.ended(self.scripts)

@@ -45,13 +45,15 @@ class Word:
     """What the process that speaks for the pod has heard from Redis, for all others.
 
     ``lives`` are the epochs so far, each with whether Redis had lost its data before it, the present one last.
-    ``quiet`` was heard at the monotonic time ``at``.
+    ``quiet`` was heard at the monotonic time ``at``; ``alive_at`` is that of the last message to Redis after which it
+    took the pod for alive.
     """
 
     lives: tuple[tuple[str, bool], ...]
     ready: bool
     quiet: str | None
     at: float
+    alive_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

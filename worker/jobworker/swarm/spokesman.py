@@ -315,6 +315,7 @@ class Spokesman:
             self._heartbeat.fresh,
             self._state.quiet_reason,
             self._state.heard_at,
+            self._life.known_alive_at,
         )
         try:
             self._channel.send(word)

@@ -86,6 +86,10 @@ end
 if nudge then redis.call('PUBLISH', ARGV[5], 'ended') end
 local reason = redis.call('GET', quiet)
 if reason then return {'QUIET', lost, reason} end
+local count, number = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+if count > 0 then
+  local void = redis.call('HGET', record, void_field(number))
+  if void and number < tonumber(void) then count = 0 end
+end
 local keys, names, held = queues_of(15, at + 2)
-return {'OK', lost,
-  take(working, paused, limits, inflight, keys, names, held, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))}
+return {'OK', lost, take(working, paused, limits, inflight, keys, names, held, count, number)}
