@@ -34,6 +34,7 @@ from jobworker.iteration.enumerators import (
 )
 from jobworker.iteration.exports import CsvFile, ExportingJob, JsonLinesFile, RawFile, S3Bucket
 from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
 from jobworker.jobs.fetcher import Fetcher, UnitOfWork
@@ -70,6 +71,7 @@ __all__ = [
     "PushBufferFull",
     "RawFile",
     "S3Bucket",
+    "SqlCheckpoints",
     "StaleEpoch",
     "Standing",
     "StorageError",

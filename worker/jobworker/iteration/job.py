@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Concatenate, Literal, NoReturn, ParamSpec, Pro
 from jobworker.errors import ConfigurationError
 from jobworker.iteration.progress import JobProgress
 from jobworker.iteration.store import AsyncStore, Store
+from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
 from jobworker.protocol.payload import JobId
 from jobworker.protocol.records import Side
 
@@ -110,6 +111,12 @@ class IteratingJob:
     progress_seconds: ClassVar[float] = 7 * 24 * 3600.0
     """How long the progress of a job can be read once it is over, and its done ids are known."""
 
+    checkpoints: ClassVar[SqlCheckpoints | None] = None
+    """Where effects and cursor are committed together, so that each item's effects are there exactly once."""
+
+    transaction: Any = None
+    """While an item or a callback runs, with `checkpoints`: the connection or session in which its effects belong."""
+
     progress: JobProgress
 
     # Subclasses give both of them narrower parameters, which no declared method could allow.
@@ -152,7 +159,7 @@ class IteratingJob:
 
     def store(self) -> Store | AsyncStore | None:
         """What keeps the job's place beside Redis, in one step with its effects; None for nothing."""
-        return None
+        return None if self.checkpoints is None else self.checkpoints.seat(self)
 
     @classmethod
     async def enqueue(cls: type[Iterates[P]], *args: P.args, **kwargs: P.kwargs) -> JobId:
@@ -209,6 +216,9 @@ class IteratingJob:
         return _registered(cls).enqueue_many_sync(args_of_each)
 
 
+_KINDS = {True: "async", False: "plain"}
+
+
 class Aborted(BaseException):
     """The job ends here because it said so. No Exception, so that no `except` of the job's own takes it for one."""
 
@@ -226,6 +236,12 @@ def _check(target: type[IteratingJob]) -> None:
             raise ConfigurationError(
                 f"{target.__qualname__}: {option} is {getattr(target, option)!r}; it must be {meaning}"
             )
+    is_async = inspect.iscoroutinefunction(getattr(target, "each_iteration", None))
+    if target.checkpoints is not None and hasattr(target, "each_iteration") and target.checkpoints.is_async != is_async:
+        raise ConfigurationError(
+            f"{target.__qualname__}: the engine of its checkpoints is {_KINDS[target.checkpoints.is_async]}, but "
+            f"each_iteration is {_KINDS[is_async]}; make both the same"
+        )
     around = target.around_iteration
     if around is IteratingJob.around_iteration or inspect.isgeneratorfunction(around):
         return
@@ -233,7 +249,7 @@ def _check(target: type[IteratingJob]) -> None:
         raise ConfigurationError(
             f"{target.__qualname__}.around_iteration surrounds nothing: write a generator method that yields once"
         )
-    if not inspect.iscoroutinefunction(getattr(target, "each_iteration", None)):
+    if not is_async:
         raise ConfigurationError(
             f"{target.__qualname__}.around_iteration is async, but each_iteration is plain; make both the same"
         )

@@ -41,6 +41,7 @@ class Pulse:
         heard: Callable[[Kept | BaseException], None],
     ) -> None:
         self.sink: Sink | None = None
+        self.settled: Callable[[], bool] = lambda: True
         self._job = job
         self._keeper = keeper
         self._position = position
@@ -56,6 +57,7 @@ class Pulse:
         self._due = False
         self._writing = asyncio.Lock()
         self._written: Progress | None = None
+        self._cursor = before.cursor or written_cursor("", None)
         self._first = self._seen = position.done
         self._looked = self._safe = self._began
         self._timer: asyncio.TimerHandle | None = None
@@ -104,11 +106,13 @@ class Pulse:
         self._job.progress.measure(now)
         # The walk may go on meanwhile, beyond the cursor that is written here.
         progress = replace(self._job.progress.snapshot(), processed=processed)
+        # RACE asked behind the snapshot: what an item notes that is in work now must not be told before its effects.
+        settled = self.settled()
         state = Checkpoint(
-            cursor=written_cursor(type(self._job).__name__, cursor),
+            cursor=written_cursor(type(self._job).__name__, cursor) if settled else self._cursor,
             executions=self._before.executions + 1,
             run_seconds=round(self._before.run_seconds + now - self._began, 3),
-            progress=progress if self._is_news(progress) else None,
+            progress=progress if settled and self._is_news(progress) else None,
             tries=self._tries.failed,
             age_seconds=max(now - self._safe, 0.0 if self.sink is None else self.sink.age_seconds),
         )
@@ -117,7 +121,8 @@ class Pulse:
         finally:
             # Also after a failure: a Redis that is away is not asked again at each item.
             self._next = self._loop.time() + self._seconds
-        if kept is not Kept.LATER:
+        if kept is not Kept.LATER and settled:
+            self._cursor = state.cursor
             self._job.progress.written(progress)
             self._written = progress
         return kept

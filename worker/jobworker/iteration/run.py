@@ -22,10 +22,11 @@ from jobworker.iteration.keeping import Keeper, Kept, Place, kept_as
 from jobworker.iteration.progress import JobProgress
 from jobworker.iteration.pulse import Pulse
 from jobworker.iteration.sink import FillsSink, Sink
-from jobworker.iteration.store import AsyncStore, Store
+from jobworker.iteration.store import AsyncStore, Store, TakenBack
+from jobworker.iteration.storing import Storing, settled, settled_async
 from jobworker.iteration.walks import Position, Walk
 from jobworker.jobs.context import CURRENT, Interruption
-from jobworker.protocol.records import Wish
+from jobworker.protocol.records import Checkpoint, Wish
 
 __all__ = ["End", "InThread", "Keeper", "Kept", "Place", "Run", "kept_as"]
 
@@ -44,6 +45,8 @@ class End(Enum):
 
 _ENDS = {Kept.CANCELLED: End.CANCELLED, Kept.PAUSED: End.PAUSED}
 _OVER = {End.COMPLETE, End.CANCELLED}
+
+_STEP_SECONDS = 0.05
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -74,6 +77,8 @@ class Run:
         self._position = Position(None, 0)
         self._pulse: Pulse | None = None
         self._sink: Sink | None = None
+        self._storing: Storing | None = None
+        self._first = self._over = self._announced = False
         self._tries = Tries()
         self._wanted: End | None = None
         self._error: BaseException | None = None
@@ -97,7 +102,7 @@ class Run:
             room = asyncio.get_running_loop().call_later(self._max_seconds, self._leave, End.MADE_ROOM)
         self._interruption.listeners.add(pulse.hurry)
         try:
-            end = await self._items(place)
+            end = await self._through(place)
         finally:
             self._interruption.listeners.discard(pulse.hurry)
             pulse.end()
@@ -108,12 +113,7 @@ class Run:
         if kept is Kept.CANCELLED or (kept is Kept.PAUSED and end not in _OVER):
             end = _ENDS[kept]
             await self._leave_sink(end)
-        if end is End.CANCELLED:
-            await self._call(self._job.on_cancel)
-        await self._call(self._job.on_stop)
-        if end in _OVER:
-            await self._call(self._job.on_complete)
-        return end
+        return end if self._over else await self._call_last(end)
 
     def hurry(self) -> None:
         """Write a checkpoint, after the present item at the latest, and obey what it answers. From any thread."""
@@ -127,6 +127,15 @@ class Run:
         pulse = self._pulse = Pulse(self._job, self._keeper, position, place.state, self._tries, self._hear)
         if isinstance(self._job, FillsSink):
             self._sink = pulse.sink = self._job.open_sink(position.done[0], self._args)
+        self._first = not place.state.executions
+        store = self._job.store()
+        if store is not None:
+            self._storing = Storing(store, self._in_thread, is_async=self._is_async)
+            pulse.settled = lambda: store.settled
+        self._take_stock(place)
+        return pulse
+
+    def _take_stock(self, place: Place) -> None:
         progress = self._job.progress = JobProgress(
             place.processed,
             place.failed,
@@ -134,30 +143,53 @@ class Run:
             done=place.done,
             rate=place.rate,
             ledger=self._keeper,
-            press=pulse.hurry,
+            press=cast("Pulse", self._pulse).hurry,
         )
         progress.measure(asyncio.get_running_loop().time())
-        return pulse
+
+    async def _through(self, place: Place) -> End:
+        """All items; where the job's own store takes them back to its last commit, from there on again."""
+        while True:
+            try:
+                return await self._items(place)
+            except TakenBack as back:
+                found = await self._after(back)
+            if isinstance(found, End):
+                return found
+            place = found
+
+    async def _after(self, back: TakenBack) -> Place | End:
+        """Wait a little; where the job stands then, if it is still this worker's and not to end."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + cast("Storing", self._storing).pause(back)
+        while (rest := until - loop.time()) > 0:  # short steps: the wish to end is a plain flag
+            if (end := self._asked_to_end()) is not None:
+                return end
+            await asyncio.sleep(min(rest, _STEP_SECONDS))
+        place = await self._keeper.load()
+        self._take_stock(place)
+        return place
 
     async def _items(self, place: Place) -> End:
         pulse = cast("Pulse", self._pulse)
         try:
+            if self._storing is not None:
+                await self._load(self._storing, place)
+                if self._over:
+                    return End.COMPLETE
             if place.state.cancelled:
-                await self._announce(place)
+                await self._announce()
                 return End.CANCELLED
-            store = self._job.store()
-            if store is not None:
-                await self._load(store, place)
             enumerator = await (self._build() if self._sink is None else self._build_around(self._sink))
-            await self._announce(place)
+            await self._announce()
         except Aborted:
             return End.COMPLETE
         pulse.begin()
         if self._hurried:
             pulse.hurry()  # RACE what is wanted of the job may have come behind the look at where it stands
         try:
-            return await self._walk(enumerator, store)
-        except NotHeld:
+            return await self._walk(enumerator, None if self._storing is None else self._storing.store)
+        except (NotHeld, TakenBack):
             raise
         except Aborted:
             return End.COMPLETE
@@ -176,14 +208,16 @@ class Run:
             await pulse.flush(wait=True)
             raise
 
-    async def _load(self, store: Store | AsyncStore, place: Place) -> None:
-        """Begin where the job's own store says."""
-        if self._is_async:
-            found = await cast("AsyncStore", store).load(place)
-        else:
-            plain = cast("Store", store)
-            found = await self._in_thread(lambda: plain.load(place))
-        self._position.done = (read_cursor(found.state.cursor), found.processed)
+    async def _load(self, storing: Storing, place: Place) -> None:
+        """Begin where the job's own store says, and tell Redis what only the store knows."""
+        found = await storing.load(place)
+        if found.cursor is not None and found.progress is not None and found.processed != place.processed:
+            before = place.state
+            known = Checkpoint(found.cursor, before.executions, before.run_seconds, found.progress, before.tries)
+            await self._keeper.checkpoint(known, wait=True)
+            self._take_stock(await self._keeper.load())
+        self._first, self._over = not found.began, found.over
+        self._position.done = (read_cursor(found.cursor), found.processed)
         self._job.progress.processed = found.processed
 
     async def _build(self) -> Any:
@@ -213,11 +247,41 @@ class Run:
             sink, cursor = self._sink, self._position.done[0]
             await self._in_thread(sink.discard if end in _OVER else lambda: sink.put_aside(cursor))
 
-    async def _announce(self, place: Place) -> None:
+    async def _announce(self) -> None:
         """Say that the run begins; that it did is written down before its first item, if the job wants to be told."""
-        await self._call(self._job.on_resume if place.state.executions else self._job.on_start)
+        if self._announced:
+            return
+        await self._call_together([self._job.on_start if self._first else self._job.on_resume])
+        self._announced = True
         if _is_own(self._job.on_start) or _is_own(self._job.on_resume):
             await cast("Pulse", self._pulse).flush(wait=False)
+
+    async def _call_last(self, end: End) -> End:
+        """The callbacks at the end of a run. How it ended: they may not come to pass."""
+        job, over = self._job, end in _OVER
+        callbacks = [job.on_cancel] if end is End.CANCELLED else []
+        callbacks += [job.on_stop, job.on_complete] if over else [job.on_stop]
+        while True:
+            try:
+                await self._call_together(callbacks, over=over)
+                return end
+            except TakenBack as back:
+                found = await self._after(back)
+            if isinstance(found, End):
+                return found if over else end
+            await self._load(cast("Storing", self._storing), found)
+
+    async def _call_together(self, callbacks: Sequence[Callable[[], Any]], *, over: bool = False) -> None:
+        """With a store of the job's own their effects are one step."""
+
+        async def call() -> None:
+            for each in callbacks:
+                await self._call(each)
+
+        if self._storing is None:
+            await call()
+        elif over or any(map(_is_own, callbacks)):
+            await self._storing.around(call, over=over)
 
     async def _walk(self, enumerator: Any, store: Store | AsyncStore | None) -> End:
         if isinstance(enumerator, Counted) and self._job.progress.total is None:
@@ -226,7 +290,7 @@ class Run:
         if self._is_async:
             kept = cast("AsyncStore | None", store)
             work = async_work_of(self._job, self._args, kept, self._tries)
-            return await _settled_async(
+            return await settled_async(
                 kept, walk.on_loop(async_pairs(enumerator), work, lambda: self._look_async(kept))
             )
         loop = asyncio.get_running_loop()
@@ -234,7 +298,7 @@ class Run:
 
         def walk_here() -> End:
             work = work_of(self._job, self._args, plain, self._tries)
-            return _settled(plain, lambda: walk.plain(pairs, work, lambda: self._look(plain, loop)))
+            return settled(plain, lambda: walk.plain(pairs, work, lambda: self._look(plain, loop)))
 
         end: End = await self._in_thread(walk_here)
         return end
@@ -296,38 +360,3 @@ class Run:
 def _is_own(callback: Callable[[], Any]) -> bool:
     """Does the job define it? What the base class has does nothing."""
     return getattr(callback, "__func__", None) is not getattr(IteratingJob, callback.__name__)
-
-
-def _settled(store: Store | None, walk: Callable[[], End]) -> End:
-    """Walk, and leave what was done in the job's own store, unless the job is somebody else's by now."""
-    if store is None:
-        return walk()
-    try:
-        try:
-            end = walk()
-        except NotHeld:
-            raise
-        except BaseException:
-            store.settle()
-            raise
-        store.settle()
-        return end
-    finally:
-        store.close()
-
-
-async def _settled_async(store: AsyncStore | None, walk: Awaitable[End]) -> End:
-    if store is None:
-        return await walk
-    try:
-        try:
-            end = await walk
-        except NotHeld:
-            raise
-        except BaseException:
-            await store.settle()
-            raise
-        await store.settle()
-        return end
-    finally:
-        await store.close()

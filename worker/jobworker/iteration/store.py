@@ -7,16 +7,62 @@ store's to say. All calls come from where the items run: a plain job's from its 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jobworker.iteration.keeping import Place
+from jobworker.protocol.records import Progress
 
 
-class Store(Protocol):
-    """Of a plain job."""
+class TakenBack(BaseException):
+    """Nothing since the last commit is there. ``again``: the walk goes on from what `load` says; else the job fails.
 
-    def load(self, place: Place) -> Place:
-        """Where the job stands by this store; ``place`` is what Redis knows."""
+    No Exception, so that no ``except`` around an item takes it for an error of the item.
+    """
+
+    def __init__(self, error: BaseException, *, again: bool = True) -> None:
+        super().__init__(f"taken back to the last commit: {type(error).__name__}: {error}")
+        self.error = error
+        self.again = again
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a job stands by its store. ``cursor`` is JSON; ``progress`` is what Redis may not have been told.
+
+    ``began``: `on_start` or an item was committed; ``over``: all was, the last callbacks included.
+    """
+
+    cursor: bytes | None
+    processed: int
+    progress: Progress | None
+    began: bool
+    over: bool
+
+
+class Settles(Protocol):
+    """What stores of both kinds tell, to any thread."""
+
+    @property
+    def settled(self) -> bool:
+        """Is all that was done in this run there for good?"""
+        ...
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a run that is taken back without getting on tries again before the job fails."""
+        ...
+
+
+class Store(Settles, Protocol):
+    """Of a plain job. All of its methods may raise `TakenBack`."""
+
+    def load(self, place: Place) -> Stored:
+        """Take the job from whoever had it here, and tell where it stands; ``place`` is what Redis knows."""
+        ...
+
+    def callbacks(self, *, over: bool) -> AbstractContextManager[Any]:
+        """Surrounds callbacks of the job, whose effects are there in one step; ``over``: they are its last."""
         ...
 
     def item(self, cursor: Any, processed: int) -> AbstractContextManager[Any]:
@@ -36,10 +82,14 @@ class Store(Protocol):
         ...
 
 
-class AsyncStore(Protocol):
+class AsyncStore(Settles, Protocol):
     """The same, of an async job."""
 
-    async def load(self, place: Place) -> Place:
+    async def load(self, place: Place) -> Stored:
+        """See `Store`."""
+        ...
+
+    def callbacks(self, *, over: bool) -> AbstractAsyncContextManager[Any]:
         """See `Store`."""
         ...
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from jobworker.iteration.enumerators import Counted
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.run import End, InThread, Kept, Run
+from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
 from jobworker.jobs import arguments, definition
 from jobworker.jobs.context import CURRENT, Context, Interruption
 from jobworker.jobs.definition import Options
@@ -229,6 +230,9 @@ def _simulation(
 
     def run(disturbance: Disturbance) -> Steps[tuple[Any, int]]:
         yield Ask(reset)
+        if job.checkpoints is not None:
+            # Each of these runs is the same job by its jid, and begins anew.
+            yield Ask(lambda: cast("SqlCheckpoints", job.checkpoints).forget(_JID))
         places, items = Places(), 0
         for leg in (*disturbance.legs, Leg()):
             walk = _Walk(job, travelled, places, leg)
