@@ -7,7 +7,7 @@ import os
 
 from redis.asyncio import Redis
 
-from jobworker import App
+from jobworker import App, IteratingJob, list_items
 
 app = App()
 
@@ -30,3 +30,18 @@ async def hold(name: str) -> None:
         while not await effects.exists("gate"):  # noqa: ASYNC110  # the gate is another process'
             await asyncio.sleep(0.05)
         await effects.hincrby("marks", name, 1)
+
+
+@app.job
+class Walk(IteratingJob):
+    """Walks for minutes; marked once it is cancelled."""
+
+    def build_enumerator(self, *, cursor: int | None) -> list_items[int]:
+        return list_items(range(100_000), cursor)
+
+    async def each_iteration(self, item: int) -> None:  # noqa: ARG002  # nothing is done with it
+        await asyncio.sleep(0.002)
+
+    async def on_cancel(self) -> None:
+        async with _effects() as effects:
+            await effects.hincrby("marks", "cancelled", 1)

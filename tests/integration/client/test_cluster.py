@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobworker import Client, ConfigurationError, SyncClient
+from jobworker import Client, ConfigurationError, ControlAnswer, Standing, SyncClient
 from tests.integration.client.conftest import StartWorker
 from tests.redis_deployments import RedisCluster
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(150)]
 
@@ -41,6 +42,29 @@ async def test_jobs_run_on_a_cluster_also_after_their_slot_has_moved_to_another_
             sync_client.enqueue("mark", ["moved plain"])
     await worker.until_marked({"moved", "moved plain"})
     assert set((await worker.marks()).values()) == {1}
+    assert await worker.stop() == 0
+
+
+async def test_running_job_is_paused_resumed_and_cancelled_on_a_cluster(
+    cluster: RedisCluster, start_worker: StartWorker
+) -> None:
+    worker = start_worker(cluster.url, "-c", "5", "--key-prefix", PREFIX)
+    async with Client(cluster.url, PREFIX) as client:
+        with SyncClient(cluster.url, PREFIX) as sync_client:
+            jid = await client.enqueue("Walk")
+
+            async def running() -> bool:
+                return (await client.resume(jid)).standing is Standing.RUNNING
+
+            async def resting() -> bool:
+                return (await client.pause(jid)).standing is Standing.PAUSED
+
+            await wait_until(running, 30, worker.log_file.read_text())
+            await wait_until(resting, 30, worker.log_file.read_text())
+            assert sync_client.resume(jid) == ControlAnswer(jid, Standing.PAUSED)
+            await wait_until(running, 30, worker.log_file.read_text())
+            assert sync_client.cancel(jid).accepted
+    await worker.until_marked({"cancelled"})
     assert await worker.stop() == 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from jobworker import App
+from jobworker import App, IteratingJob, list_items
 
 if os.environ.get("TEST_CHILDREN_FAIL"):
     os.register_at_fork(after_in_child=lambda: os._exit(7))
@@ -38,3 +38,20 @@ def until_file(path: str) -> None:
     while not Path(path).exists():
         time.sleep(0.02)
     Path(f"{path}.done").touch()
+
+
+@app.job
+class Steps(IteratingJob):
+    """Walks for minutes, and tells of each item and of each callback."""
+
+    checkpoint_seconds = 3600.0
+
+    def build_enumerator(self, name: str, *, cursor: int | None) -> list_items[int]:  # noqa: ARG002  # each gets the arguments
+        return list_items(range(100_000), cursor)
+
+    def each_iteration(self, item: int, name: str) -> None:
+        traces.rpush(f"test:items:{name}", item)
+        time.sleep(0.002)
+
+    def on_cancel(self) -> None:
+        traces.hincrby("test:callbacks", "cancel", 1)
