@@ -10,8 +10,8 @@ from jobworker.client.control import carry_out_async
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.number_sets import chunks_of, packed
 from jobworker.protocol.progress import job_progress
-from jobworker.protocol.reading import queue_depths
-from jobworker.protocol.records import Checkpoint, DoneIds, Number, Progress, Wish
+from jobworker.protocol.reading import activities, queue_depths
+from jobworker.protocol.records import Checkpoint, DoneIds, DrainAnswer, Number, Progress, Wish
 from jobworker.protocol.scheduling import Move, move
 from jobworker.protocol.scripts import FleetScripts
 from tests.integration.protocol.conftest import Birth
@@ -33,6 +33,65 @@ async def test_a_checkpoint_can_be_read_back_with_its_progress(
     assert (known.processed, known.failed, known.total) == (2, 1, 5)
     assert known.errors == {2: ("already registered", "no such department")}
     assert await redis.hgetall(keys.failed_rows("jid")) == {b"0": b"\x04"}
+
+
+async def test_checkpoint_that_tells_nothing_new_refreshes_its_stamp_alone(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"x"])
+    await worker.take(["default"], 1, 1)
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"3", 2, 1.0, Progress(processed=3), age_seconds=5.0))
+    first = await redis.hget(keys.checkpoints(worker.worker), "1")
+    await redis.config_resetstat()
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"3", 2, 2.0))
+    calls = await redis.info("commandstats")
+    assert calls["cmdstat_hset"]["calls"] == 1, "the stamp"
+    assert (await outside.iteration_state("jid")).run_seconds == 1.0
+    second = await redis.hget(keys.checkpoints(worker.worker), "1")
+    assert first is not None
+    assert second is not None
+    assert int(second) > int(first)
+
+
+async def test_checkpoint_that_redis_lost_is_written_again(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"x"])
+    await worker.take(["default"], 1, 1)
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"3", 2, 1.0))
+    await redis.delete(keys.iteration("jid"))
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"3", 2, 2.0))
+    assert (await outside.iteration_state("jid")).cursor == b"3"
+
+
+async def test_checkpoint_is_as_old_as_what_it_does_not_cover(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"x"])
+    await worker.take(["default"], 1, 1)
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"3", 2, 1.0, age_seconds=600.0))
+    (seen,) = await activities(redis, keys, [worker.worker])
+    assert seen.checkpoint_age_seconds is not None
+    assert 600.0 <= seen.checkpoint_age_seconds < 660.0
+    assert await outside.quiet(worker.worker, "test")
+    for most, answer in ((500.0, DrainAnswer.HELD), (700.0, DrainAnswer.CHECKPOINTED)):
+        assert await outside.confirm_drained(worker.worker, "test", worker.epoch, most) is answer
+
+
+async def test_tries_of_an_item_are_forgotten_with_the_item(
+    keys: Keys, redis: Redis, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    await outside.enqueue("default", [b"x"])
+    await worker.take(["default"], 1, 1)
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"3", 1, 1.0, tries=2))
+    assert (await outside.iteration_state("jid")).tries == 2
+    await worker.checkpoint(Number(1), "jid", Checkpoint(b"4", 1, 1.0))
+    assert (await outside.iteration_state("jid")).tries == 0
+    assert await redis.hkeys(keys.iteration("jid")) == [b"c", b"ex", b"rt"], "nothing that no job uses"
 
 
 async def test_everything_that_a_checkpoint_writes_has_an_end(
