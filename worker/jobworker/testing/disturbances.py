@@ -20,13 +20,14 @@ class Leg:
 
     ``interrupt``: the worker is quieted during that item (0: before the first). ``kill``: SIGKILL after that item
     (0: before the first). ``checkpoint``: one falls due after that item. ``unheard``: killed after the job's end,
-    before Redis heard of it.
+    before Redis heard of it. ``cancel``: somebody cancels the job during that item (0: before the first).
     """
 
     interrupt: int | None = None
     kill: int | None = None
     checkpoint: int | None = None
     unheard: bool = False
+    cancel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ def crashes(items: int, most: int, seed: int) -> list[Disturbance]:
     places = range(1, items + 1)
     killed += [_killed(flushed, place, items) for flushed, place in _pairs(places, most - len(killed), draw)]
     return killed
+
+
+def cancellations(items: int, most: int, seed: int) -> list[Disturbance]:
+    """Cancellations of a job of so many items, at most so many: one, after each item."""
+    places = _drawn(range(items + 1), max(1, most), Random(seed))
+    return [Disturbance(f"it is cancelled {_after(place, items)}", (Leg(cancel=place),)) for place in places]
 
 
 def _interrupted(places: tuple[int, ...], items: int) -> Disturbance:

@@ -23,7 +23,7 @@ from jobworker.jobs.context import CURRENT, Context, Interruption
 from jobworker.jobs.definition import Options
 from jobworker.protocol.records import Checkpoint
 from jobworker.testing import execution
-from jobworker.testing.disturbances import Disturbance, Leg, crashes, interruptions
+from jobworker.testing.disturbances import Disturbance, Leg, cancellations, crashes, interruptions
 from jobworker.testing.execution import Ask, Steps, Walk
 from jobworker.testing.keeper import MemoryKeeper, Places
 from jobworker.testing.promises import Promise, same, told
@@ -33,11 +33,12 @@ _JID = "0123456789abcdef01234567"
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDrain:
-    """What a simulation did: ``items`` of the job, and how often it was interrupted and killed, each time anew."""
+    """What a simulation did: ``items`` of the job, and how often it was interrupted, killed, cancelled, each anew."""
 
     items: int
     interruptions: int
     crashes: int
+    cancellations: int = 0
 
 
 class _Killed(BaseException):
@@ -63,7 +64,10 @@ class _Walk:
         self.items = 0
         self._args = orjson.loads(args)
         self._leg = leg
+        self._places = places
         self._keeper = _MortalKeeper(places, _JID)
+        if leg.cancel == 0:
+            places.cancel(_JID)
         self._interruption = Interruption()
         self._interruption.requested = leg.interrupt == 0
         self._run: Run | None = None
@@ -130,7 +134,9 @@ class _Walk:
         self.items += 1
         if self._leg.interrupt == self.items:
             self._interruption.requested = True
-        if self._leg.checkpoint == self.items and self._run is not None:
+        if self._leg.cancel == self.items:
+            self._places.cancel(_JID)
+        if self.items in {self._leg.checkpoint, self._leg.cancel} and self._run is not None:
             self._run.hurry()
 
     def _before_end(self) -> None:
@@ -176,6 +182,7 @@ async def simulate_drain(
     reset: Callable[[], Any],
     effects: Callable[[], Any],
     crash: bool | Promise = False,
+    cancel: Promise | None = None,
     most: int = 300,
     seed: int = 0,
 ) -> SimulatedDrain:
@@ -190,11 +197,14 @@ async def simulate_drain(
     What was done since then is done again, so True expects a job that bears that: equal effects. Another promise, such
     as `at_least_once`, allows more.
 
+    ``cancel`` also cancels the job after each possible number of items; it is asked with the effects of an undisturbed
+    run and those of the cancelled one, and says whether the latter may be.
+
     Raises:
         AssertionError: the effects differ; the message says after which disturbance, and shows both.
         Exception: what the undisturbed job raised.
     """
-    return await execution.drive(_simulation(job, args, reset, effects, crash, most, seed))
+    return await execution.drive(_simulation(job, args, reset, effects, _Disturbed(crash, cancel, most, seed)))
 
 
 def simulate_drain_sync(
@@ -203,15 +213,49 @@ def simulate_drain_sync(
     reset: Callable[[], Any],
     effects: Callable[[], Any],
     crash: bool | Promise = False,
+    cancel: Promise | None = None,
     most: int = 300,
     seed: int = 0,
 ) -> SimulatedDrain:
     """`simulate_drain` for plain tests: all code of the job, async or not, runs in the test's own thread."""
     here = execution.Here()
     try:
-        return here.drive(_simulation(job, args, reset, effects, crash, most, seed))
+        return here.drive(_simulation(job, args, reset, effects, _Disturbed(crash, cancel, most, seed)))
     finally:
         here.close()
+
+
+_Tries = list[tuple[Disturbance, Promise]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    clean: _Tries
+    killed: _Tries
+    cancelled: _Tries
+
+    @property
+    def all(self) -> _Tries:
+        return [*self.clean, *self.killed, *self.cancelled]
+
+
+@dataclass(frozen=True, slots=True)
+class _Disturbed:
+    """How a job is to be disturbed: see `simulate_drain`."""
+
+    crash: bool | Promise
+    cancel: Promise | None
+    most: int
+    seed: int
+
+    def tried(self, items: int) -> _Tried:
+        """Each disturbance of a job of so many items, and what is promised of the effects after it."""
+        promised: Promise = self.crash if callable(self.crash) else same
+        return _Tried(
+            [(each, same) for each in interruptions(items, self.most, self.seed)],
+            [(each, promised) for each in (crashes(items, self.most, self.seed) if self.crash else ())],
+            [(each, self.cancel) for each in cancellations(items, self.most, self.seed)] if self.cancel else [],
+        )
 
 
 def _simulation(
@@ -219,9 +263,7 @@ def _simulation(
     args: tuple[Any, ...],
     reset: Callable[[], Any],
     effects: Callable[[], Any],
-    crash: bool | Promise,  # noqa: FBT001  # the public functions take it by name
-    most: int,
-    seed: int,
+    disturbed: _Disturbed,
 ) -> Steps[SimulatedDrain]:
     defined = definition.of_class(job, job.__name__, Options())
     bound = defined.bind(args, {})
@@ -251,10 +293,8 @@ def _simulation(
             f"{defined.name}: the effects of two undisturbed runs differ, so that nothing can be compared; let `reset` "
             "bring everything back, and leave times and random ids out of `effects`\n" + told(undisturbed, again)
         )
-    clean = interruptions(items, most, seed)
-    killed = crashes(items, most, seed) if crash else []
-    promised: Promise = crash if callable(crash) else same
-    for disturbance, promise in (*((each, same) for each in clean), *((each, promised) for each in killed)):
+    tried = disturbed.tried(items)
+    for disturbance, promise in tried.all:
         try:
             found, _ = yield from run(disturbance)
         except Exception as error:
@@ -263,10 +303,15 @@ def _simulation(
             ) from error
         if not promise(undisturbed, found):
             raise AssertionError(
-                f"{defined.name}: the effects differ when {disturbance.words} and goes on in a new run\n"
-                + told(undisturbed, found)
+                f"{defined.name}: the effects {_amiss(disturbance)}\n" + told(undisturbed, found),
             )
-    return SimulatedDrain(items, len(clean), len(killed))
+    return SimulatedDrain(items, len(tried.clean), len(tried.killed), len(tried.cancelled))
+
+
+def _amiss(disturbance: Disturbance) -> str:
+    if any(leg.cancel is not None for leg in disturbance.legs):
+        return f"are not what `cancel` promises when {disturbance.words}"
+    return f"differ when {disturbance.words} and goes on in a new run"
 
 
 def _outcome(walk: _Walk) -> Steps[End | None]:

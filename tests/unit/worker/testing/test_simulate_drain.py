@@ -347,3 +347,45 @@ def test_long_effects_are_told_by_their_difference() -> None:
     with pytest.raises(AssertionError) as failure:
         simulate_drain_sync(Long, 1, reset=WORLD.clear, effects=lambda: list(WORLD))
     assert f"\n    - '{'b' * 60}',\n" in str(failure.value)
+
+
+class CleansUp(Appends):
+    """Takes everything back when it is cancelled."""
+
+    def on_cancel(self) -> None:
+        WORLD.clear()
+
+
+class CleansUpAsync(AppendsAsync):
+    async def on_cancel(self) -> None:
+        WORLD.clear()
+
+
+@pytest.mark.parametrize("job", [CleansUp, CleansUpAsync])
+def test_job_that_takes_everything_back_is_cancelled_after_each_item(job: type[Appends]) -> None:
+    asked: list[Any] = []
+
+    def promise(undisturbed: Any, cancelled: Any) -> bool:
+        asked.append(undisturbed)
+        return bool(cancelled == [])
+
+    done = simulate_drain_sync(job, 4, reset=WORLD.clear, effects=WORLD.copy, cancel=promise)
+    assert (done.items, done.cancellations, asked) == (4, 5, [[1, 2, 3, 4]] * 5)
+
+
+def test_job_that_takes_nothing_back_when_it_is_cancelled_is_found_out() -> None:
+    with pytest.raises(
+        AssertionError, match=r"not what `cancel` promises when it is cancelled after item 1 of 3(.|\n)*\[1\]"
+    ):
+        simulate_drain_sync(Appends, 3, reset=WORLD.clear, effects=WORLD.copy, cancel=lambda _, found: found == [])
+
+
+def test_no_item_follows_the_one_during_which_the_job_was_cancelled() -> None:
+    lengths: list[int] = []
+
+    def noted(_: Any, cancelled: Any) -> bool:
+        lengths.append(len(cancelled))
+        return True
+
+    simulate_drain_sync(AppendsAsync, 3, reset=WORLD.clear, effects=WORLD.copy, cancel=noted)
+    assert lengths == [0, 1, 2, 3]
