@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -102,7 +103,32 @@ class AsyncItems(IteratingJob):
         leave_trace("callbacks", "complete")
 
 
+class Deployed(IteratingJob):
+    """One trace an item, slowly until its gate is open."""
+
+    def build_enumerator(self, number: int, *, cursor: int | None) -> list_items[int]:
+        return list_items(range(number), cursor)
+
+    def each_iteration(self, item: int, number: int) -> Any:  # noqa: ARG002  # as above
+        leave_trace("items", str(item))
+        if not traces.exists("test:gate:fast"):
+            time.sleep(0.02)
+
+    def on_resume(self) -> None:
+        leave_trace("callbacks", "resume")
+
+
+class DeployedAsync(Deployed):
+    """The same on the event loop."""
+
+    async def each_iteration(self, item: int, number: int) -> None:  # noqa: ARG002  # as above
+        leave_trace("items", str(item))
+        if not traces.exists("test:gate:fast"):
+            await asyncio.sleep(0.02)
+
+
 rows = app.job(Rows)
+deployed, deployed_async = app.job(Deployed), app.job(DeployedAsync)
 async_items = app.job(AsyncItems)
 
 
