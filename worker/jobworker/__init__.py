@@ -34,6 +34,7 @@ from jobworker.iteration.enumerators import (
 )
 from jobworker.iteration.exports import CsvFile, ExportingJob, JsonLinesFile, RawFile, S3Bucket
 from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.parallel import ParallelJob, split_range
 from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
 from jobworker.jobs.context import Context, context
 from jobworker.jobs.definition import DISCARD, KILL
@@ -67,6 +68,7 @@ __all__ = [
     "MalformedPayload",
     "NotHeld",
     "OutgoingJob",
+    "ParallelJob",
     "Payload",
     "PushBufferFull",
     "RawFile",
@@ -87,6 +89,7 @@ __all__ = [
     "number_range",
     "pages",
     "redis_scan",
+    "split_range",
     "sql_ranges",
     "sql_records",
     "throttled",

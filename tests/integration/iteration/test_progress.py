@@ -11,8 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import App, Client, IteratingJob, SyncClient, number_range
+from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.progress import JobProgress, JobState
+from jobworker.protocol.progress import JobProgress
 from jobworker.testing import capture
 from tests.integration.worker.rig import rigged
 from tests.redis_server import RedisServer

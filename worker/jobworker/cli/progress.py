@@ -18,8 +18,9 @@ from rich.text import Text
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
 from jobworker.cli.screen import ago, console, duration, table, text
 from jobworker.client.control import carry_out_async
+from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.progress import JobProgress, JobState, job_progress
+from jobworker.protocol.progress import JobProgress, job_progress
 from jobworker.runtime.link import AWAY, what_it_does
 
 _SHOWN = 50  # rows with errors in the table; --json has all

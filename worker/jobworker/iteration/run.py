@@ -41,6 +41,8 @@ class End(Enum):
     """Somebody wants it to rest until it is resumed."""
     MADE_ROOM = "made room"
     """It ran for as long as it may in one go."""
+    SPLIT = "split"
+    """It was split into slices, and goes on when the last of them has ended."""
 
 
 _ENDS = {Kept.CANCELLED: End.CANCELLED, Kept.PAUSED: End.PAUSED}

@@ -167,9 +167,8 @@ def of_class(target: type[Any], name: str, options: Options) -> Definition:
     Raises:
         ConfigurationError: an option is out of range, or the class cannot be run.
     """
-    missing = [
-        method for method in ("build_enumerator", "each_iteration") if not callable(getattr(target, method, None))
-    ]
+    needs: tuple[str, ...] = getattr(target, "needs", ("build_enumerator", "each_iteration"))
+    missing = [method for method in needs if not callable(getattr(target, method, None))]
     if missing:
         raise ConfigurationError(f"job {name} does not define {' and '.join(missing)}")
     each = inspect.signature(target.each_iteration)

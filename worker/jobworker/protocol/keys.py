@@ -158,6 +158,10 @@ class Keys:
         """HASH row number → JSON array of messages."""
         return f"{self.prefix}jw:errors:{jid}"
 
+    def slices(self, jid: str) -> str:
+        """HASH of a job that was split: how many slices there are and are ``left``, and of each how it ended."""
+        return f"{self.prefix}jw:slices:{jid}"
+
     @property
     def parked(self) -> str:
         """HASH jid → entry, written as in a working set: paused jobs, which nobody holds until they are resumed."""

@@ -134,6 +134,6 @@ async def forget(redis: Redis, keys: Keys, jobs: Iterable[Over]) -> None:
             untyped.hset(progress, mapping={"end": "cancelled" if job.cancelled else "done", "ended_at": now})
             untyped.delete(keys.iteration(job.jid))
             sets = [name for kind in job.kinds for name in keys.done(job.jid, kind)]
-            for name in (progress, keys.errors(job.jid), keys.failed_rows(job.jid), *sets):
+            for name in (progress, keys.errors(job.jid), keys.failed_rows(job.jid), keys.slices(job.jid), *sets):
                 untyped.expire(name, job.seconds)
         await pipe.execute()

@@ -6,42 +6,21 @@ Where a job is when nobody holds it, only its payload tells: then the retry set 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import orjson
 
-from jobworker.errors import MalformedPayload
-from jobworker.protocol import payload as payloads
 from jobworker.protocol.control import Steps
+from jobworker.protocol.job_states import JobState, ended_as, found_in_sets
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.number_sets import runs, unpacked
-from jobworker.protocol.places import counts_by_kind
+from jobworker.protocol.payload import JobId
+from jobworker.protocol.places import DONE, counts_by_kind
 from jobworker.protocol.records import WorkerId
+from jobworker.protocol.slice_progress import SliceProgress, slice_progress, together
 
 ERRORS_AT_ONCE = 100
-_SCANNED = 1_000  # payloads in one crossing
-
-
-class JobState(Enum):
-    """Where an iterating job is."""
-
-    WAITING = "waiting"
-    """In a queue, or on its way there."""
-    RUNNING = "running"
-    PAUSED = "paused"
-    RETRYING = "retrying"
-    """It failed, and waits for its next try."""
-    CANCELLED = "cancelled"
-    DONE = "done"
-    FAILED = "failed"
-    """In the dead set."""
-
-    @property
-    def over(self) -> bool:
-        """Will it do no more, unless somebody retries it?"""
-        return self in {JobState.CANCELLED, JobState.DONE, JobState.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +32,9 @@ class JobProgress:
     next page begins, None behind the last one. ``done`` counts the done ids of each kind. ``rate`` is in rows a second,
     smoothed over half a minute, ``run_rate`` that of the present run; both are None unless it runs.
     ``started_at`` is when the job ran for the first time, ``began_at`` when its last run began.
+
+    Of a job that was split, ``slices`` are its slices, and counts and rates are the sums of theirs. Rows with errors
+    are numbered slice by slice: ask for the progress of a slice by its own jid.
     """
 
     jid: str
@@ -70,6 +52,7 @@ class JobProgress:
     updated_at: float | None
     ended_at: float | None
     worker: WorkerId | None
+    slices: tuple[SliceProgress, ...] | None = None
 
     @property
     def rows(self) -> range:
@@ -111,11 +94,17 @@ def job_progress(
         ("HEXISTS", keys.working(worker), counts.get(b"number", b"")),
         ("HMGET", names[1], *(page or [0])),
     ]
-    standing = _known_state(counts, held=bool(held), parked=bool(parked))
-    if standing is None:
-        standing = yield from _searched(keys, jid)
+    state = JobState.RUNNING if held else ended_as(counts) or (JobState.PAUSED if parked else None)
+    slices = None
+    if b"slices" in counts:
+        slices = yield from slice_progress(keys, jid)
+        counts, of_slices = _together(counts, slices)
+        state = state or of_slices
+    if state is None:
+        state = (yield from found_in_sets(keys, jid, {jid})).get(JobId(jid), JobState.WAITING)
     found = zip(page, messages, strict=False)
-    return _read(jid, counts, standing, {row: tuple(orjson.loads(raw)) for row, raw in found if raw}, more)
+    explained = {row: tuple(orjson.loads(raw)) for row, raw in found if raw}
+    return _read(jid, counts, state, explained, more, slices)
 
 
 def failed_rows(keys: Keys, jid: str) -> Steps[tuple[range, ...]]:
@@ -132,39 +121,24 @@ def page_of(rows: Iterable[int], after: int, most: int | None) -> tuple[list[int
     return left[:most], left[most - 1] if most else after
 
 
-def _known_state(counts: Mapping[bytes, bytes], *, held: bool, parked: bool) -> JobState | None:
-    """The state, as far as the job's own keys tell."""
-    if held:
-        return JobState.RUNNING
-    if (end := counts.get(b"end")) is not None:
-        return JobState.CANCELLED if end == b"cancelled" else JobState.DONE
-    return JobState.PAUSED if parked else None
-
-
-def _searched(keys: Keys, jid: str) -> Steps[JobState]:
-    for key, state in ((keys.retry, JobState.RETRYING), (keys.dead, JobState.FAILED)):
-        if (yield from _is_in(key, jid)):
-            return state
-    return JobState.WAITING
-
-
-def _is_in(key: str, jid: str) -> Steps[bool]:
-    # JSON may write other characters in many ways; these are found as they are.
-    choice = ("MATCH", f"*{jid}*") if jid.isascii() and jid.replace("-", "").replace(".", "").isalnum() else ()
-    cursor = 0
-    while True:
-        ((cursor, found),) = yield [("ZSCAN", key, cursor, *choice, "COUNT", _SCANNED)]
-        if any(_is(jid, raw) for raw, _ in found):
-            return True
-        if not cursor:
-            return False
-
-
-def _is(jid: str, raw: bytes) -> bool:
-    try:
-        return payloads.parse(raw).jid == jid
-    except MalformedPayload:
-        return False
+def _together(
+    counts: Mapping[bytes, bytes], slices: Sequence[SliceProgress]
+) -> tuple[Mapping[bytes, bytes], JobState | None]:
+    """The counts of a job that was split, and its state while its slices run."""
+    sums = together(slices)
+    fields: dict[bytes, object] = {b"processed": sums.processed, b"failed": sums.failed}
+    if sums.total is not None:
+        fields[b"total"] = sums.total
+    if sums.rate is not None:
+        fields[b"rate"] = sums.rate
+    if sums.updated_at is not None:
+        fields[b"updated_at"] = round(sums.updated_at * 1000)
+    fields |= {f"{DONE}{kind}".encode(): count for kind, count in sums.done.items()}
+    states = {found.state for found in slices}
+    state = JobState.RUNNING if JobState.RUNNING in states else None
+    if state is None and states <= {JobState.PAUSED, JobState.DONE} and JobState.PAUSED in states:
+        state = JobState.PAUSED
+    return {**counts, **{field: str(value).encode() for field, value in fields.items()}}, state
 
 
 def _read(
@@ -173,6 +147,7 @@ def _read(
     state: JobState,
     errors: Mapping[int, tuple[str, ...]],
     next_errors: int | None,
+    slices: tuple[SliceProgress, ...] | None,
 ) -> JobProgress:
     def seconds(field: bytes) -> float | None:
         return int(counts[field]) / 1000 if field in counts else None
@@ -198,5 +173,6 @@ def _read(
         began_at=began,
         updated_at=updated,
         ended_at=seconds(b"ended_at"),
-        worker=WorkerId(counts[b"worker"].decode("utf-8", "replace")) if running else None,
+        worker=WorkerId(counts[b"worker"].decode("utf-8", "replace")) if running and b"worker" in counts else None,
+        slices=slices,
     )

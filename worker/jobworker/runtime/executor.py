@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from jobworker.errors import JobTimeout, JobworkerError, MalformedPayload, NotHeld, UnknownJob
 from jobworker.iteration.job import IteratingJob
-from jobworker.iteration.run import End, Keeper, Run
+from jobworker.iteration.parallel import run_class
+from jobworker.iteration.run import End, Keeper
 from jobworker.jobs.context import CURRENT, Context
 from jobworker.jobs.definition import Kind
 from jobworker.jobs.middleware import Skipped, around, around_plain, on_loop
@@ -304,7 +305,7 @@ class Executor:
     async def _walk(self, job: Running) -> None:
         iterating: IteratingJob = job.definition.target()
         keeper = self._keeper_of(job)
-        walk = Run(
+        walk = run_class(job.definition.target)(
             iterating,
             job.payload.args,
             keeper,
@@ -322,6 +323,8 @@ class Executor:
         except NotHeld:
             log.warning("job stopped: another worker has it by now", extra=job.context.fields)
             raise
+        if end is End.SPLIT:
+            return
         if end not in {End.COMPLETE, End.CANCELLED}:
             raise _Back("back" if end is End.MADE_ROOM else iterating.returns_to)
         kinds, seconds = iterating.progress.kinds, round(iterating.progress_seconds)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.iteration.run import Kept, Place, kept_as
-from jobworker.protocol import control, places
+from jobworker.protocol import control, places, slices
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Checkpoint, DoneIds, Number
 from jobworker.protocol.scripts import WorkerScripts
+from jobworker.protocol.slices import Slice, Split
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.running import Running
@@ -150,6 +151,44 @@ class RedisKeeper:
             return await control.park(redis, keys, scripts.worker, scripts.epoch, self._run.entry, jid)
 
         return await self._held(lay_aside)
+
+    async def split_before(self) -> Split | None:
+        """What keeps the job from being split: that it was, or that somebody cancelled or paused it.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+        """
+        redis = self._life.redis
+
+        async def look(_: WorkerScripts, keys: Keys, __: Number, jid: str) -> Split | None:
+            return await slices.split_before(redis, keys, jid)
+
+        return await self._held(look)
+
+    async def split(self, values: Sequence[Any], total: int | None) -> Split:
+        """Enqueue the slices, unless that was done before; waits for as long as Redis is away.
+
+        Raises:
+            NotHeld: the job is somebody else's by now.
+            ArgumentsNotJSON: a value cannot travel as JSON.
+        """
+
+        async def enqueue(scripts: WorkerScripts, keys: Keys, number: Number, _: str) -> Split:
+            return await slices.split(scripts, keys, number, self._run.payload, values, total)
+
+        return await self._held(enqueue)
+
+    async def slice_over(self, part: Slice, *, cancelled: bool, kept_seconds: int) -> int:
+        """Tell that a slice has ended; waits for as long as Redis is away. How many are left of the whole job.
+
+        Raises:
+            NotHeld: the slice is somebody else's by now.
+        """
+
+        async def tell(scripts: WorkerScripts, keys: Keys, number: Number, jid: str) -> int:
+            return await slices.over(scripts, keys, number, jid, part, cancelled=cancelled, kept_seconds=kept_seconds)
+
+        return await self._held(tell)
 
     @staticmethod
     async def _pause() -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from jobworker.errors import NotHeld
 from jobworker.iteration.run import Kept, Place, kept_as
+from jobworker.protocol.job_states import JobState
 from jobworker.protocol.number_sets import join, runs
-from jobworker.protocol.progress import JobState
 from jobworker.protocol.records import Checkpoint, DoneIds, IterationState, Wish
 
 

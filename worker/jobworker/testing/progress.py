@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobworker.protocol.progress import JobProgress, JobState, page_of
+from jobworker.protocol.job_states import JobState
+from jobworker.protocol.progress import JobProgress, page_of
 from jobworker.testing.memory import EnqueuedJob, Memory
 
 
