@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from jobworker import App, IteratingJob, list_items
+from jobworker import App, IteratingJob, list_items, throttled
 from jobworker.client.control import carry_out_async
 from jobworker.protocol import control
 from jobworker.protocol.control import ControlAnswer, Standing, Wanted
@@ -274,6 +274,26 @@ async def test_job_that_does_not_iterate_is_left_alone(redis: Redis, walk: type[
         for wanted in Wanted:
             answer = await ask(redis, jid, wanted)
             assert (answer.standing, answer.accepted) == (Standing.NOT_ITERATING, False)
+
+
+async def test_job_that_waits_for_its_next_item_is_paused_and_cancelled_without_it(
+    redis: Redis, walk: type[Walk]
+) -> None:
+    def build_enumerator(_: Walk, *, cursor: int | None) -> throttled:
+        return throttled(list_items(range(ITEMS), cursor), per_second=1 / 3600)
+
+    app = App()
+    app.job(name="Walk")(type("Fresh", (walk,), {"build_enumerator": build_enumerator}))
+    async with rigged(redis, app) as rig:
+        jid = await rig.enqueue("Walk")
+        await wait_until(lambda: walk.walked, 20)
+        await ask(redis, jid, Wanted.PAUSE)
+        await wait_until(lambda: parked(redis), 20)
+        await ask(redis, jid, Wanted.RESUME)
+        await wait_until(lambda: "resume" in walk.called, 20)
+        await ask(redis, jid, Wanted.CANCEL)
+        await wait_until(rig.holds_nothing, 20)
+    assert is_one_walk(walk.walked)
 
 
 async def test_only_iterating_jobs_are_listened_for_and_only_while_they_run(redis: Redis, walk: type[Walk]) -> None:
