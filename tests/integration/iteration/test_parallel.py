@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import App, Client, ConfigurationError, Context, ParallelJob, number_range, split_range
+from jobworker.protocol.control import Standing
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.progress import JobProgress
@@ -164,6 +165,100 @@ async def test_dead_slice_holds_the_join_up_until_it_is_retried(redis: Redis, cl
         assert (await ended(client, jid)).state is JobState.DONE
     assert Counter(effects.numbers) == Counter(range(40))
     assert effects.joined == [(40, 4)]
+
+
+async def test_cancelled_job_cancels_its_slices_and_is_never_joined(redis: Redis, client: Client) -> None:
+    effects, reached, gate = Effects(), threading.Event(), threading.Event()
+
+    def wait(_: int) -> None:
+        reached.set()
+        gate.wait(20)
+
+    effects.at = wait
+    async with rigged(redis, application(effects), concurrency=2) as rig:
+        jid = await rig.enqueue("Sum", 1_000, 10)
+        await wait_until(reached.is_set, 10)
+        answer = await client.cancel(jid)
+        assert answer.accepted
+        gate.set()
+        found = await ended(client, jid)
+        await wait_until(rig.holds_nothing, 5)
+        assert found.state is JobState.CANCELLED
+        assert found.slices is not None
+        assert {one.state for one in found.slices} == {JobState.CANCELLED}
+        assert len(effects.numbers) <= 2
+        assert sorted(effects.cancelled) == split_range(0, 1_000, 10)
+        assert effects.joined == []
+        assert await redis.exists(KEYS.iteration(jid)) == 0
+        assert (await client.cancel(jid)).standing is Standing.OVER
+
+
+async def test_slice_that_was_cancelled_cancels_the_whole_job_once_the_others_are_done(
+    redis: Redis, client: Client
+) -> None:
+    effects, gate = Effects(), threading.Event()
+    effects.at = lambda _: cast("None", gate.wait(20))
+    async with rigged(redis, application(effects), concurrency=1) as rig:
+        jid = await rig.enqueue("Sum", 40, 4)
+
+        async def split() -> bool:
+            return await redis.exists(KEYS.slices(jid)) == 1
+
+        await wait_until(split, 10)
+        await client.cancel(slice_jid(jid, 2))
+        gate.set()
+        found = await ended(client, jid)
+    assert found.state is JobState.CANCELLED
+    assert sorted(effects.numbers) == [number for number in range(40) if not 20 <= number < 30]
+    assert effects.joined == []
+
+
+async def test_paused_job_rests_with_its_slices_until_it_is_resumed(redis: Redis, client: Client) -> None:
+    effects, reached, gate = Effects(), threading.Event(), threading.Event()
+
+    def wait(_: int) -> None:
+        reached.set()
+        gate.wait(20)
+
+    effects.at = wait
+    async with rigged(redis, application(effects), concurrency=2) as rig:
+        jid = await rig.enqueue("Sum", 100, 5)
+        await wait_until(reached.is_set, 10)
+        await client.pause(jid)
+        gate.set()
+
+        async def rests() -> bool:
+            found = await client.progress(jid)
+            return found is not None and found.state is JobState.PAUSED
+
+        await wait_until(rests, 10)
+        assert await rig.held() == 0
+        before = len(effects.numbers)
+        assert before < 100
+        await client.resume(jid)
+        assert (await ended(client, jid)).state is JobState.DONE
+    assert Counter(effects.numbers) == Counter(range(100))
+    assert effects.joined == [(100, 5)]
+
+
+@pytest.mark.parametrize("wish", ["cancel", "pause"])
+async def test_what_is_asked_before_the_job_is_split_is_obeyed(redis: Redis, client: Client, wish: str) -> None:
+    effects = Effects()
+    jid = await client.enqueue("Sum", [10, 2])
+    await getattr(client, wish)(jid)
+    async with rigged(redis, application(effects)):
+        if wish == "cancel":
+            assert (await ended(client, jid)).state is JobState.CANCELLED
+            assert effects.cancelled == [None]
+        else:
+
+            async def rests() -> bool:
+                return bool(await redis.hexists(KEYS.parked, jid))
+
+            await wait_until(rests, 10)
+            await client.resume(jid)
+            await ended(client, jid)
+    assert effects.joined == ([] if wish == "cancel" else [(10, 2)])
 
 
 async def test_join_that_raises_is_tried_again_without_its_slices(redis: Redis, client: Client) -> None:

@@ -23,6 +23,7 @@ from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.records import Entry, Epoch, WorkerId
 from jobworker.protocol.scripts import STATE_SECONDS, Script
+from jobworker.protocol.slices import slice_jid
 
 PARK, UNPARK, WISH = Script("park"), Script("unpark"), Script("wish")
 
@@ -31,6 +32,7 @@ Command = tuple[Any, ...]
 Steps = Generator[Sequence[Command], Sequence[Any], T]
 """Yields the commands of one crossing, is sent their answers, returns a result."""
 
+_SLICES_AT_ONCE = 500  # in one crossing
 _ATTEMPTS = 20  # looks at a job that others move from one place to the next all the time
 
 
@@ -83,6 +85,41 @@ class Parked:
 
 
 def ask(keys: Keys, jid: str, wanted: Wanted) -> Steps[ControlAnswer]:
+    """Ask one job, and behind it the slices of one that was split.
+
+    RACE it is split meanwhile: either its slices are seen here, or its splitting finds what was asked.
+    """
+    answer = yield from _ask_one(keys, jid, wanted)
+    if answer.accepted:
+        (known,) = yield [("HGETALL", keys.slices(jid))]
+        left = [slice_jid(jid, int(field[1:])) for field, state in known.items() if state == b"left"]
+        for at in range(0, len(left), _SLICES_AT_ONCE):
+            yield from _ask_slices(keys, left[at : at + _SLICES_AT_ONCE], wanted)
+    return answer
+
+
+def _ask_slices(keys: Keys, jids: Sequence[str], wanted: Wanted) -> Steps[None]:
+    for _ in range(_ATTEMPTS):
+        parked = yield [("HGET", keys.parked, jid) for jid in jids]
+        resting = wanted is Wanted.PAUSE
+        asked = [(jid, raw) for jid, raw in zip(jids, parked, strict=True) if raw is None or not resting]
+        if not asked:
+            return
+        outcomes = yield [
+            _wish(keys, jid, wanted) if raw is None else _unpark(keys, jid, raw, cancel=wanted is Wanted.CANCEL)
+            for jid, raw in asked
+        ]
+        # Those that were parked, or put back, since they were looked at.
+        jids = [jid for (jid, _), outcome in zip(asked, outcomes, strict=True) if outcome in {b"PARKED", 0}]
+        if not jids:
+            return
+
+
+def _wish(keys: Keys, jid: str, wanted: Wanted) -> Command:
+    return _call(WISH, [keys.iteration(jid), keys.parked, keys.progress(jid)], [jid, wanted.value, STATE_SECONDS])
+
+
+def _ask_one(keys: Keys, jid: str, wanted: Wanted) -> Steps[ControlAnswer]:
     """Ask one job.
 
     A job that others park and resume at the same time is asked again, so that the answer tells of one moment.
@@ -99,9 +136,7 @@ def ask(keys: Keys, jid: str, wanted: Wanted) -> Steps[ControlAnswer]:
         holder = yield from _holder(keys, jid, [WorkerId(_text(worker)) for worker in sorted(workers)])
         if holder is not None and not holder.iterates:
             return ControlAnswer(jid, Standing.NOT_ITERATING, accepted=False, changed=False, worker=holder.worker)
-        (outcome,) = yield [
-            _call(WISH, [keys.iteration(jid), keys.parked, keys.progress(jid)], [jid, wanted.value, STATE_SECONDS])
-        ]
+        (outcome,) = yield [_wish(keys, jid, wanted)]
         if outcome != b"PARKED":
             return _answer(jid, wanted, outcome, holder)
     return ControlAnswer(jid, Standing.PAUSED, accepted=False, changed=False)
