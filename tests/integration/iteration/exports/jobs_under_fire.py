@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import redis
 
@@ -83,7 +83,7 @@ def checksum(rows: int, size: int) -> str:
 class FileOfRows(ExportingJob):
     """So many rows of so many bytes, to an object of its own."""
 
-    destination = FatalBucket(BUCKET)
+    destination: ClassVar[S3Bucket] = FatalBucket(BUCKET)
     file = RawFile()
     part_size = SMALLEST_PART
     checkpoint_seconds = 0.5
