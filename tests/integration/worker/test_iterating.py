@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, cast
 
 import orjson
@@ -12,10 +13,14 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import App, IteratingJob, list_items
+from jobworker.cli.workers import described
 from jobworker.client.control import carry_out_async
+from jobworker.protocol.inspection import worker_reports
 from jobworker.protocol.progress import job_progress
+from jobworker.protocol.reading import activities
+from jobworker.protocol.records import Side
 from tests.integration.worker.conftest import KEYS
-from tests.integration.worker.rig import rigged
+from tests.integration.worker.rig import Rig, rigged
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.redis
@@ -196,3 +201,102 @@ async def test_completion_that_raises_is_tried_again_without_walking_again(redis
 
         await wait_until(done, 5)
     assert items == [0, 1, 2, 3, 4]
+
+
+async def test_age_of_the_checkpoint_is_that_of_the_item_in_work_and_shown(redis: Redis, walk: type[Walk]) -> None:
+    gate = threading.Event()
+    walk.at = {7: gate}
+    try:
+        async with rigged(redis, application(walk)) as rig:
+            await rig.enqueue("Walk", 20)
+            await wait_until(lambda: len(walk.walked) >= 7, 5)
+            assert await checkpoint_age(redis, rig) is None
+            rig.state.hear("operator: Rollout")
+            first = await wait_until(lambda: checkpoint_age(redis, rig), 5)
+            assert first is not None
+            second = await wait_until(lambda: older(redis, rig, first), 5)
+            assert second is not None
+            assert second > first
+            report = described((await worker_reports(redis, KEYS))[0])
+            assert report["checkpoint_age_seconds"] >= second
+            rig.executor.cut()
+    finally:
+        gate.set()
+
+
+async def checkpoint_age(redis: Redis, rig: Rig) -> float | None:
+    return (await activities(redis, KEYS, [rig.life.worker]))[0].checkpoint_age_seconds
+
+
+async def older(redis: Redis, rig: Rig, than: float) -> float | None:
+    found = await checkpoint_age(redis, rig)
+    return found if found is not None and found > than else None
+
+
+@pytest.mark.parametrize("side", ["front", "back"])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_interrupted_job_goes_to_the_side_of_its_queue_that_it_wants(redis: Redis, kind: str, side: Side) -> None:
+    app, gate, reached = App(), threading.Event(), threading.Event()
+
+    class Polite(IteratingJob):
+        returns_to = side
+
+        def build_enumerator(self, *, cursor: int | None) -> list_items[int]:
+            return list_items(range(20), cursor)
+
+        def each_iteration(self, item: int) -> Any:  # noqa: ARG002  # each gets one
+            reached.set()
+            assert gate.wait(20)
+
+    class PoliteOnTheLoop(Polite):
+        async def each_iteration(self, item: int) -> None:  # noqa: ARG002  # as above
+            reached.set()
+            await wait_until(gate.is_set, 20)
+
+    app.job(name="Polite")(Polite if kind == "plain" else PoliteOnTheLoop)
+
+    @app.job(name="Other")
+    async def other() -> None: ...
+
+    async with rigged(redis, app, concurrency=1) as rig:
+        await rig.enqueue("Polite")
+        await wait_until(reached.is_set, 10)
+        await rig.enqueue("Other")
+        rig.state.hear("operator: Rollout")
+        gate.set()
+        await wait_until(rig.holds_nothing, 30)
+        classes = [orjson.loads(raw)["class"] for raw in await redis.lrange(KEYS.queue("default"), 0, -1)]
+    assert classes[-1] == ("Polite" if side == "front" else "Other"), "the last of the list is taken next"
+    assert sorted(classes) == ["Other", "Polite"]
+
+
+async def test_thread_of_a_job_whose_time_is_over_walks_no_further(redis: Redis) -> None:
+    app, gate, closed = App(), threading.Event(), threading.Event()
+    walked: list[int] = []
+
+    @app.job(name="Walk", timeout=0.2)
+    class _Slow(IteratingJob):
+        def build_enumerator(self, *, cursor: int | None) -> Any:  # noqa: ARG002  # it never gets so far
+            return self.items()
+
+        def items(self) -> Iterator[tuple[int, int]]:
+            try:
+                for item in range(1_000):
+                    yield item, item + 1
+            finally:
+                closed.set()
+
+        def each_iteration(self, item: int) -> None:
+            walked.append(item)
+            assert gate.wait(20)
+
+    async with rigged(redis, app) as rig:
+        await rig.enqueue("Walk")
+
+        async def failed() -> int:
+            return await redis.zcard(KEYS.retry)
+
+        await wait_until(failed, 10)
+        gate.set()
+        await wait_until(closed.is_set, 10)
+    assert walked == [0], "its retry walks, and two of them would do items twice"

@@ -15,6 +15,7 @@ from jobworker.cli.job_tables import described_job
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
 from jobworker.cli.screen import arguments, console, duration, job_name, table, text
 from jobworker.protocol.inspection import WorkerReport, worker_reports
+from jobworker.protocol.records import Activity
 from jobworker.protocol.scripts import FleetScripts
 
 _BY_HAND = "by hand: "
@@ -73,7 +74,7 @@ def unquiet(worker: str, place: Place, force: bool) -> None:  # noqa: FBT001  # 
 
 def shown(found: tuple[WorkerReport, ...]) -> Table:
     """A row for each worker, and under it one for each job that it runs."""
-    rows = table("worker", "state", "jobs", "queues", "beat", "up", "memory", numbers=("jobs", "memory"))
+    rows = table("worker", "state", "jobs", "queues", "beat", "checkpoint", "up", "memory", numbers=("jobs", "memory"))
     now = time.time()
     for worker in found:
         activity = worker.activity
@@ -83,6 +84,7 @@ def shown(found: tuple[WorkerReport, ...]) -> Table:
             f"{len(worker.jobs)}/{activity.concurrency}",
             text(" ".join(worker.queues)),
             "-" if activity.beat_age_seconds is None else f"{duration(activity.beat_age_seconds)} ago",
+            _checkpoint(activity),
             "-" if worker.started_at is None else duration(max(0.0, now - worker.started_at)),
             "-" if worker.rss_kb is None else f"{worker.rss_kb // 1024} MiB",
         )
@@ -111,9 +113,16 @@ def described(worker: WorkerReport) -> dict[str, Any]:
         "concurrency": activity.concurrency,
         "started_at": worker.started_at,
         "beat_age_seconds": activity.beat_age_seconds,
+        "checkpoint_age_seconds": activity.checkpoint_age_seconds if activity.held else None,
         "rss_kb": worker.rss_kb,
         "jobs": [{**described_job(job.found), "queue": job.queue, "taken_at": job.taken_at} for job in worker.jobs],
     }
+
+
+def _checkpoint(activity: Activity) -> str:
+    """How much work would be lost with the worker: what `drain.waitFor: Checkpoint` goes by."""
+    age = activity.checkpoint_age_seconds
+    return "-" if age is None or not activity.held else f"{duration(age)} ago"
 
 
 def name_of(worker: WorkerReport) -> str:
