@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobworker.iteration import enumerators
-from jobworker.testing import simulate_drain_sync
+from jobworker.testing import capture, simulate_drain_sync
 
 PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "long-jobs.md").read_text()
 
@@ -69,6 +69,24 @@ def test_walks_of_other_things(name: str, effects: str, args: list[Any], expecte
     done = getattr(module, effects)
     simulate_drain_sync(getattr(module, name), *args, reset=done.clear, effects=done.copy)
     assert done == expected
+
+
+def test_stop_button() -> None:
+    module = example("Newsletter")
+    readers = ["ada", "bob", "eve"]
+    with capture(module.app) as jobs:
+        jid = module.Newsletter.enqueue_sync(readers)
+        jobs.pause(jid)
+        jobs.run_all_sync()
+        assert ([job.jid for job in jobs.paused], module.sent) == ([jid], [])
+        assert module.stop_button(jid) == "stopping"
+        jobs.run_all_sync()
+        assert module.sent == ["sorry"]
+        assert module.stop_button(jid) == "too late"
+        module.sent.clear()
+        module.Newsletter.enqueue_sync(readers)
+        jobs.run_all_sync()
+        assert module.sent == readers
 
 
 def test_page_names_every_walk_there_is() -> None:
