@@ -32,7 +32,7 @@ from jobworker.iteration.enumerators import (
     sql_records,
     throttled,
 )
-from jobworker.iteration.exports import CsvFile, ExportingJob, JsonLinesFile, RawFile, S3Bucket
+from jobworker.iteration.exports import CsvFile, ExportingJob, JsonLinesFile, RawFile, S3Bucket, S3Object, unchanged
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.parallel import ParallelJob, split_range
 from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
@@ -73,6 +73,7 @@ __all__ = [
     "PushBufferFull",
     "RawFile",
     "S3Bucket",
+    "S3Object",
     "SqlCheckpoints",
     "StaleEpoch",
     "Standing",
@@ -93,4 +94,5 @@ __all__ = [
     "sql_ranges",
     "sql_records",
     "throttled",
+    "unchanged",
 ]

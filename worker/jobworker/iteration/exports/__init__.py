@@ -3,5 +3,6 @@
 from jobworker.iteration.exports.buckets import S3Bucket
 from jobworker.iteration.exports.formats import CsvFile, JsonLinesFile, RawFile
 from jobworker.iteration.exports.job import ExportingJob
+from jobworker.iteration.exports.objects import S3Object, unchanged
 
-__all__ = ["CsvFile", "ExportingJob", "JsonLinesFile", "RawFile", "S3Bucket"]
+__all__ = ["CsvFile", "ExportingJob", "JsonLinesFile", "RawFile", "S3Bucket", "S3Object", "unchanged"]
