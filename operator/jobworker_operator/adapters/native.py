@@ -40,7 +40,7 @@ class NativeAdapter:
 
     async def look(self, asks: Sequence[Ask]) -> tuple[RedisFacts, ...]:
         """The facts for each of ``asks``."""
-        fleets, due_soon = await self._fleets(asks)
+        fleets, due_soon, paused_jobs = await self._fleets(asks)
         everyone = sorted(
             {worker for ask, fleet in zip(asks, fleets, strict=True) for worker in (*ask.workers, *fleet)}
         )
@@ -52,6 +52,7 @@ class NativeAdapter:
                 queues=tuple(depths[queue] for queue in ask.queues),
                 orphans=tuple(sorted(fleet - {*ask.workers})),
                 due_soon=due_soon,
+                paused_jobs=paused_jobs,
             )
             for ask, fleet in zip(asks, fleets, strict=True)
         )
@@ -87,15 +88,16 @@ class NativeAdapter:
         death = Death(vouched=True, epoch=life, planned=planned, forget=forget)
         return await rescue(self._scripts, WorkerId(worker), fleet, death)
 
-    async def _fleets(self, asks: Sequence[Ask]) -> tuple[list[set[str]], int]:
+    async def _fleets(self, asks: Sequence[Ask]) -> tuple[list[set[str]], int, int]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for ask in asks:
                 _ = pipe.hkeys(self._keys.fleet(ask.fleet))
             soon = time.time() + _DUE_SOON_SECONDS
             for waiting in (self._keys.schedule, self._keys.retry):
                 _ = pipe.zcount(waiting, "-inf", soon)
-            *members, scheduled, retries = await pipe.execute()
-        return [{member.decode() for member in fleet} for fleet in members], int(scheduled) + int(retries)
+            _ = pipe.hlen(self._keys.parked)
+            *members, scheduled, retries, paused = await pipe.execute()
+        return [{member.decode() for member in fleet} for fleet in members], int(scheduled) + int(retries), int(paused)
 
     async def _activities(self, workers: Sequence[str]) -> Mapping[str, WorkerActivity]:
         seen: dict[str, WorkerActivity] = {}

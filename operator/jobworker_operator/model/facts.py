@@ -135,12 +135,14 @@ class RedisFacts:
 
     ``orphans`` are workers that registered for this JobWorker and have no pod any more: their jobs wait for a rescue.
     ``due_soon`` counts scheduled jobs and retries that become due within a minute: a reason not to have no worker.
+    ``paused_jobs`` rest behind this prefix, whichever JobWorker ran them: nobody's work until they are resumed.
     """
 
     activities: Mapping[str, WorkerActivity]
     queues: tuple[QueueFacts, ...] = ()
     orphans: tuple[str, ...] = ()
     due_soon: int = 0
+    paused_jobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,7 @@ class ActivityObserver:
             queues=own.queues if isinstance(own, RedisFacts) else (),
             orphans=tuple(sorted(orphans - pods)),
             due_soon=own.due_soon if isinstance(own, RedisFacts) else 0,
+            paused_jobs=own.paused_jobs if isinstance(own, RedisFacts) else 0,
         )
 
     def _on_look(self, resident: Resident, answer: RedisFacts | Unreadable, asked_at: float) -> None:

@@ -37,6 +37,7 @@ class Snapshot:
     states: Mapping[PodState, int] = field(default_factory=Tally)
     desired: int = 0
     queues: tuple[QueueFacts, ...] = ()
+    paused_jobs: int = 0
     conditions: Mapping[str, bool] = field(default_factory=dict)
     reconciled_at: float = 0.0
 
@@ -160,19 +161,23 @@ class StateCollector(Collector):
         depth = GaugeMetricFamily("jobworker_queue_depth", "Jobs that wait.", labels=labels)
         latency = GaugeMetricFamily("jobworker_queue_latency_seconds", "Age of the oldest job.", labels=labels)
         paused = GaugeMetricFamily("jobworker_queue_paused", "1 while the queue is paused.", labels=labels)
+        resting = GaugeMetricFamily(
+            "jobworker_paused_jobs", "Jobs in its Redis that rest until they are resumed.", labels=_OBJECT
+        )
         for key, snapshot in self._snapshots().items():
             names = [key.namespace, key.name]
             for state in PodState:
                 pods.add_metric([*names, state.value.lower()], snapshot.states.get(state, 0))
             desired.add_metric(names, snapshot.desired)
             at.add_metric(names, snapshot.reconciled_at)
+            resting.add_metric(names, snapshot.paused_jobs)
             for kind, value in snapshot.conditions.items():
                 condition.add_metric([*names, kind], float(value))
             for queue in snapshot.queues:
                 depth.add_metric([*names, queue.name], queue.depth)
                 latency.add_metric([*names, queue.name], queue.latency_seconds)
                 paused.add_metric([*names, queue.name], float(queue.paused))
-        yield from (pods, desired, condition, at, depth, latency, paused)
+        yield from (pods, desired, condition, at, depth, latency, paused, resting)
 
 
 def conditions_of(status: Mapping[str, Any] | None) -> dict[str, bool]:

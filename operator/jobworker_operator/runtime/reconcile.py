@@ -195,6 +195,7 @@ def _snapshot(observation: Observation, decided: Plan) -> Snapshot:
         states=Counter(member.state for member in take_census(observation).members),
         desired=int(status.get("desiredReplicas") or 0),
         queues=observation.redis.queues if isinstance(observation.redis, RedisFacts) else (),
+        paused_jobs=observation.redis.paused_jobs if isinstance(observation.redis, RedisFacts) else 0,
         conditions=conditions_of(status),
         reconciled_at=time.time(),
     )

@@ -7,6 +7,7 @@ import time
 import pytest
 from redis.asyncio import Redis
 
+from jobworker.protocol.control import park
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import new
 from jobworker.protocol.records import DrainAnswer, Finished, Number, RescueAnswer
@@ -51,6 +52,20 @@ async def test_retries_that_are_due_within_a_minute_are_counted(adapter: NativeA
     await redis.zadd(Keys().schedule, {"overdue": time.time() - 5})
     (facts,) = await adapter.look([Ask(FLEET, ())])
     assert facts.due_soon == 2
+
+
+async def test_paused_jobs_are_counted_and_are_neither_held_nor_queued(
+    adapter: NativeAdapter, birth: Birth, outside: FleetScripts, redis: Redis
+) -> None:
+    worker = await birth("pod-1", 0)
+    job = new("Import", [], queue="default", now=1.0)
+    await outside.enqueue("default", [job.to_json()])
+    (entry,) = (await worker.take(["default"], 1, 1)).entries
+    await redis.hset(Keys().iteration(job.jid), "paused", "1")
+    assert await park(redis, Keys(), worker.worker, worker.epoch, entry, job.jid)
+    (facts,) = await adapter.look([Ask(FLEET, ("pod-1",), ("default",))])
+    assert (facts.paused_jobs, facts.activities["pod-1"].held, facts.queues[0].depth) == (1, 0, 0)
+    assert await adapter.retire("pod-1", "operator: ScaleIn") == 0
 
 
 async def test_only_an_idle_worker_can_be_retired(adapter: NativeAdapter, birth: Birth) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import parse
 from jobworker.protocol.records import Finished, Number
 from jobworker.protocol.rescue import DEATHS
@@ -186,9 +187,10 @@ async def test_health_and_metrics_tell_how_it_stands(
                 assert answer.status == 200
             async with session.get(f"{url}/livez") as answer:
                 assert answer.status == 200
+            await redis.hset(Keys().parked, "jid", "5 default\n{}")
             running.apply(jobworker(redis={"url": redis_server.url}))
             await wanted_pods(running, 2)
-            await wait_until(lambda: operator.reconciler.snapshots)
+            await wait_until(lambda: any(seen.paused_jobs for seen in operator.reconciler.snapshots.values()))
             async with session.get(f"{url}/metrics") as answer:
                 text = await answer.text()
     finally:
@@ -196,6 +198,7 @@ async def test_health_and_metrics_tell_how_it_stands(
     assert 'jobworker_pods{jobworker="mailers",namespace="shop",state="starting"}' in text
     assert "jobworker_operator_reconciles_pending" in text
     assert 'jobworker_queue_depth{jobworker="mailers",namespace="shop",queue="default"} 0.0' in text
+    assert 'jobworker_paused_jobs{jobworker="mailers",namespace="shop"} 1.0' in text
 
 
 async def test_jobs_of_a_container_in_crash_loop_go_back_and_count_a_death(
