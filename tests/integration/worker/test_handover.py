@@ -97,7 +97,8 @@ async def test_a_wait_that_is_ended_before_redis_heard_of_it_ends_all_the_same(r
         alone.offer()
         await wait_until(lambda: blocked(redis), 10)
         assert await alone.handover.withdraw()
-        connection = alone.handover._connection
+        assert alone.handover._free is not None
+        connection, _ = alone.handover._free
         send, held_up, asked = connection.send_packed_command, asyncio.Event(), asyncio.Event()
         unblock = alone.handover._unblock
 
@@ -105,8 +106,8 @@ async def test_a_wait_that_is_ended_before_redis_heard_of_it_ends_all_the_same(r
             await held_up.wait()
             await send(packet)
 
-        async def too_early() -> None:
-            await unblock()
+        async def too_early(standing: Any) -> None:
+            await unblock(standing)
             asked.set()
 
         connection.send_packed_command = late
@@ -197,3 +198,52 @@ async def test_a_redis_that_refuses_to_end_the_wait_loses_nothing(redis: Redis, 
         await wait_until(rig.holds_nothing, 10)
         assert sorted(ran) == list(range(20))
     await cast("Any", redis).execute_command("ACL", "DELUSER", "meek")
+
+
+async def test_an_offer_that_ends_late_leaves_the_connection_of_the_next_one_alone(redis: Redis) -> None:
+    """RACE it was cut off and is still about to end when the next one stands."""
+    async with Rig.of(redis, Ran().app) as rig:
+        alone = Alone(rig)
+        drop, may_end = alone.handover._drop, asyncio.Event()
+
+        async def slow(connection: Any) -> None:
+            await may_end.wait()
+            await drop(connection)
+
+        alone.handover._drop = slow  # type: ignore[method-assign]
+        alone.offer()
+        await wait_until(lambda: blocked(redis), 10)
+        first = alone.handover._standing
+        assert first is not None
+        assert first.task is not None
+        first.task.cancel()
+        alone.offer(6)
+        may_end.set()
+        await asyncio.wait({first.task})
+        await rig.enqueue("note", 1)
+        await wait_until(lambda: alone.brought != [], 10)
+        assert await alone.handover.withdraw()
+        assert [entry.number for taken in alone.brought for entry in taken.entries] == [6]
+
+
+async def test_silence_on_the_connection_that_waits_is_an_error_and_no_answer(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobworker.runtime.handover._ANSWER_SECONDS", 0.05)
+    async with Rig.of(redis, Ran().app) as rig:
+        alone = Alone(rig)
+        alone.offer()
+        await wait_until(lambda: blocked(redis), 10)
+        assert await alone.handover.withdraw()
+        assert alone.handover._free is not None
+        connection, _ = alone.handover._free
+
+        async def swallowed(_packet: Any) -> None:
+            """Sent into a network that lets nothing through."""
+
+        connection.send_packed_command = swallowed
+        monkeypatch.setattr("jobworker.runtime.handover.POLL_SECONDS", 0.05)
+        alone.offer()
+        await wait_until(alone.over.is_set, 10)
+        with pytest.raises(TimeoutError, match="silent"):
+            await alone.handover.withdraw()

@@ -42,6 +42,17 @@ class Offer(NamedTuple):
     held: Mapping[str, int]
 
 
+class _Standing:
+    """One offer that stands: ``client`` is the number of its connection, once it has one."""
+
+    __slots__ = ("client", "task", "withdrawn")
+
+    def __init__(self) -> None:
+        self.client = 0
+        self.withdrawn = False
+        self.task: asyncio.Task[None] | None = None
+
+
 class Handover:
     """``taken`` is called with what an offer brought, in the moment it comes; ``ended`` when an offer is over."""
 
@@ -52,17 +63,15 @@ class Handover:
         self._tracking = tracking
         self._taken = taken
         self._ended = ended
-        self._connection: Any = None
-        self._client = 0
-        self._withdrawn = False
         self._refused = False
-        self._waiting: asyncio.Task[None] | None = None
+        self._standing: _Standing | None = None
+        self._free: tuple[Any, int] | None = None  # the connection of the last offer, which ended well, and its number
 
     def offer(self, offer: Offer) -> None:
         """Wait for jobs until some came, Redis says something else, or the offer is withdrawn."""
-        self._withdrawn = False
-        self._waiting = asyncio.create_task(self._wait(self._life.scripts, offer), name="handover")
-        self._waiting.add_done_callback(self._over)
+        self._standing = standing = _Standing()
+        standing.task = asyncio.create_task(self._stand(standing, self._life.scripts, offer), name="handover")
+        standing.task.add_done_callback(self._over)
 
     async def withdraw(self) -> bool:
         """End the offer, if there is one: what it brought until now was passed to ``taken``.
@@ -73,14 +82,15 @@ class Handover:
             RedisError, OSError: the connection broke, or Redis does not answer. What is said for False is true as well.
             StaleEpoch: this life of the worker has ended.
         """
-        waiting, self._waiting = self._waiting, None
-        if waiting is None:
+        standing, self._standing = self._standing, None
+        if standing is None or standing.task is None:
             return True
-        self._withdrawn = True
+        waiting = standing.task
+        standing.withdrawn = True
         try:
             async with asyncio.timeout(_WITHDRAW_SECONDS):
                 while not waiting.done():
-                    await self._unblock()
+                    await self._unblock(standing)
                     await asyncio.wait({waiting}, timeout=_AGAIN_SECONDS)
         except ResponseError as error:
             if not self._refused:
@@ -90,68 +100,72 @@ class Handover:
         finally:
             if not waiting.done():
                 waiting.cancel()
-                # redis-py may take the cancellation for an error of its own; either ends it.
-                await asyncio.wait({waiting}, timeout=_AGAIN_SECONDS)
         waiting.result()
         return True
 
-    async def _unblock(self) -> None:
+    async def _unblock(self, standing: _Standing) -> None:
         """Have Redis end the wait; RACE the offer may still be on its way to it, so it is asked until it was heard."""
-        if self._client:
+        if standing.client:
             redis: Any = self._life.redis
-            await redis.execute_command("CLIENT", "UNBLOCK", self._client)
+            await redis.execute_command("CLIENT", "UNBLOCK", standing.client)
 
     def end(self) -> None:
         """The worker ends: nothing is waited for any more."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        if self._standing is not None and self._standing.task is not None:
+            self._standing.task.cancel()
+            self._standing = None
 
-    async def close(self) -> None:
-        """Give the connection back."""
-        connection, self._connection, self._client = self._connection, None, 0
-        if connection is not None:
-            with contextlib.suppress(*AWAY):
-                await connection.disconnect(nowait=True)
-            await self._life.redis.connection_pool.release(connection)
-
-    async def _wait(self, scripts: WorkerScripts, offer: Offer) -> None:
+    async def _stand(self, standing: _Standing, scripts: WorkerScripts, offer: Offer) -> None:
         wakes = [self._life.keys.wake(queue) for queue in sorted(offer.queues)]
         take = scripts.take_command(*offer)
+        taken = Taken()
+        # RACE an offer that was cut off may still be about to end: each touches its own connection and nothing else.
+        connection, standing.client = await self._connected()
         try:
-            while True:
+            # Looked at right before it is sent: nobody asks Redis to end what was withdrawn before it began.
+            while not standing.withdrawn and not taken.entries and taken.quiet is None:
                 seconds = _LOOK_SECONDS if self._tracking.works else POLL_SECONDS
-                connection = await self._connected()
-                # Looked at right before it is sent: nobody asks Redis to end what was withdrawn before it began.
-                if self._withdrawn:
-                    return
-                await connection.send_packed_command(
-                    connection.pack_commands([("BLPOP", *wakes, f"{seconds:.3f}"), take])
-                )
+                packet = connection.pack_commands([("BLPOP", *wakes, f"{seconds:.3f}"), take])
+                await connection.send_packed_command(packet)
                 await connection.read_response(timeout=seconds + _ANSWER_SECONDS)
                 answer = await connection.read_response(timeout=_ANSWER_SECONDS)
-                taken = scripts.taken(answer, offer.queues, offer.number)
-                if taken.entries or taken.quiet is not None:
-                    self._taken(taken)
-                    return
+                taken = scripts.taken(_answered(answer), offer.queues, offer.number)
         except NoScriptError:
-            return  # the ordinary take that follows brings the script along
+            pass  # the ordinary take that follows brings the script along
         except BaseException:
             # The answer may still come: nobody may read it as another's.
-            await self.close()
+            await self._drop(connection)
+            raise
+        self._free = (connection, standing.client)
+        if taken.entries or taken.quiet is not None:
+            self._taken(taken)
+
+    async def _connected(self) -> tuple[Any, int]:
+        free, self._free = self._free, None
+        if free is not None:
+            if free[0].is_connected:
+                return free
+            await self._drop(free[0])
+        connection: Any = await self._life.redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py
+        try:
+            await connection.send_command("CLIENT", "ID")
+            return connection, await connection.read_response()
+        except BaseException:
+            await self._drop(connection)
             raise
 
-    async def _connected(self) -> Any:
-        if self._connection is not None and not self._connection.is_connected:
-            await self.close()
-        if self._connection is None:
-            connection: Any = await self._life.redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py
-            self._connection = connection
-            await connection.send_command("CLIENT", "ID")
-            self._client = await connection.read_response()
-        return self._connection
+    async def _drop(self, connection: Any) -> None:
+        with contextlib.suppress(*AWAY):
+            await connection.disconnect(nowait=True)
+        await self._life.redis.connection_pool.release(connection)
 
     def _over(self, waiting: asyncio.Task[None]) -> None:
         if not waiting.cancelled():
             waiting.exception()  # whoever withdraws hears of it; where Redis is away for both, of the first error
         self._ended()
+
+
+def _answered(answer: Any) -> Any:
+    if answer is None:  # redis-py's word for a time that is over
+        raise TimeoutError("Redis is silent on the connection that waits for jobs")
+    return answer
