@@ -22,7 +22,7 @@ from jobworker.protocol.scripts import STATE_SECONDS, Script, WorkerScripts
 
 SPLIT, SLICE_OVER = Script("split"), Script("slice_over")
 
-SLICE, JOINS = "slice", "joins"
+SLICE, JOINS = "jw_slice", "jw_joins"
 """Fields of a payload: a slice's, and that of the job that joins."""
 
 MOST_SLICES = 10_000
