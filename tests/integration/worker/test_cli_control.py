@@ -28,7 +28,8 @@ def database(redis_server: RedisServer) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
         client.sadd(KEYS.workers, "pod-1")
-        client.hset(KEYS.record("pod-1"), mapping={"epoch": "e", "beat": time.time(), "iterating": '["Import"]'})
+        record: dict[Any, Any] = {"epoch": "e", "beat": time.time(), "queues": "imports,2", "iterating": '["Import"]'}
+        client.hset(KEYS.record("pod-1"), mapping=record)
         yield client
 
 
@@ -157,6 +158,14 @@ def test_job_that_cannot_obey_is_left_alone_and_it_is_said_what_can_be_done(
     assert not database.exists(KEYS.iteration(JID))
 
 
+def test_job_of_a_queue_that_no_worker_takes_now_is_asked_whatever_its_class(
+    jobworker: Jobworker, database: redis.Redis
+) -> None:
+    database.hset(KEYS.record("pod-1"), "queues", "mails,1")
+    queued(database, payload(job_class="Export"))
+    assert "it rests when a worker takes it" in jobworker("jobs", "pause", JID).stdout
+
+
 def test_several_jobs_are_asked_and_machines_are_told_of_each(jobworker: Jobworker, database: redis.Redis) -> None:
     running(database, payload())
     done = jobworker("jobs", "pause", JID, "nobody", JID, "--json", code=1)
@@ -193,3 +202,15 @@ def test_set_is_named_by_a_word_or_by_a_flag_wherever_one_is_named(jobworker: Jo
     assert "1 job enqueued" in jobworker("jobs", "retry", "--all", "dead", "--yes").stdout
     database.zadd(KEYS.dead, {payload(): 1000.0})
     assert "1 job deleted" in jobworker("jobs", "delete", "--all", "--in", "dead", "--yes").stdout
+
+
+def test_progress_of_a_job_that_rests_says_so_also_before_its_first_run(
+    jobworker: Jobworker, database: redis.Redis
+) -> None:
+    resting(database, payload())
+    assert f"{JID}: paused, 0 rows" in jobworker("progress", JID).stdout
+    database.hset(KEYS.progress(JID), mapping={"processed": 7, "failed": 0})
+    assert f"{JID}: paused, 7 rows" in jobworker("progress", JID).stdout
+    jobworker("jobs", "cancel", JID)
+    database.hset(KEYS.progress(JID), mapping={"end": "cancelled", "ended_at": 1})
+    assert f"{JID}: cancelled, 7 rows" in jobworker("progress", JID).stdout

@@ -101,7 +101,8 @@ async def ask(redis: Redis, keys: Keys, jid: str, wanted: Wanted) -> Told:
     if isinstance(where, SetEntry) and where.job_set is JobSet.DEAD:
         return Told(jid, "is dead: it failed for good and runs no more; `jobworker jobs delete` removes it")
     if isinstance(where, SetEntry | Queued) and where.found.job is not None:
-        classes = await iterating_classes(redis, keys)
+        queue = where.queue if isinstance(where, Queued) else where.found.job.queue
+        classes = await iterating_classes(redis, keys, queue)
         if classes is not None and where.found.job.job_class not in classes:
             return Told(jid, _not_iterating(where, where.found.job.job_class))
     answer = await carry_out_async(redis, control.ask(keys, jid, wanted))

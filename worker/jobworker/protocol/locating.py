@@ -17,6 +17,7 @@ from jobworker.protocol.control import Parked
 from jobworker.protocol.inspection import RunningJob, worker_reports
 from jobworker.protocol.job_sets import Found, SetEntry
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.queue_patterns import takes
 from jobworker.protocol.records import Entry
 
 QUEUED_SEARCHED = 100_000
@@ -69,14 +70,26 @@ async def parked_job(redis: Redis, keys: Keys, jid: str) -> Parked | None:
     return Parked(entry.queue, entry.taken_ms / 1000, entry.payload)
 
 
-async def iterating_classes(redis: Redis, keys: Keys) -> frozenset[str] | None:
-    """The classes of jobs that live workers walk over items for; None where no worker tells."""
+async def iterating_classes(redis: Redis, keys: Keys, queue: str) -> frozenset[str] | None:
+    """The classes of jobs that the workers of a queue walk over items for; None where no worker of it tells.
+
+    Of that queue: a fleet that is scaled to zero defines classes that others do not know.
+    """
     workers = await cast("Awaitable[set[bytes]]", redis.smembers(keys.workers))
     async with redis.pipeline(transaction=False) as pipe:
         for worker in workers:
-            _ = pipe.hget(keys.record(worker.decode("utf-8", "surrogateescape")), "iterating")
-        told = [raw for raw in await pipe.execute() if raw is not None]
+            _ = pipe.hmget(keys.record(worker.decode("utf-8", "surrogateescape")), ["iterating", "queues"])
+        records = await pipe.execute()
+    told = [
+        iterating
+        for iterating, queues in records
+        if iterating is not None and queues is not None and takes(_names(queues), queue)
+    ]
     return frozenset(name for raw in told for name in orjson.loads(raw)) if told else None
+
+
+def _names(queues: bytes) -> list[str]:
+    return [part.partition(",")[0] for part in queues.decode("utf-8", "replace").split()]
 
 
 async def _held(redis: Redis, keys: Keys, jid: str) -> Parked | RunningJob | None:

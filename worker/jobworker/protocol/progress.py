@@ -86,7 +86,7 @@ def job_progress(
         ("HKEYS", names[1]),
         ("HEXISTS", keys.parked, jid),
     ]
-    if not counts:
+    if not counts and not parked:
         return None
     page, more = page_of([int(row) for row in rows], errors_after, errors)
     worker = WorkerId(counts.get(b"worker", b"").decode("utf-8", "replace"))
