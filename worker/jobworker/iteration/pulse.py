@@ -170,7 +170,8 @@ class Pulse:
         self._timer = self._loop.call_later(min(max(until - now, 0.0), _LOOK_SECONDS), self._look)
 
     async def _write_beside(self) -> None:
-        if self._written is None and self._position.done is self._first and self._before.cursor is None:
+        at = self._position
+        if at.busy and at.done is self._first and self._written is None and self._before.cursor is None:
             return  # in the first item of all: there is nothing yet that could be saved
         try:
             kept = await self.flush(wait=False)

@@ -15,7 +15,7 @@ from typing import Any, cast
 from jobworker.errors import ConfigurationError, NotHeld
 from jobworker.iteration.cursors import read_cursor
 from jobworker.iteration.enumerators import Counted
-from jobworker.iteration.enumerators.walking import Interrupted, async_pairs, plain_pairs
+from jobworker.iteration.enumerators.walking import Interrupted, plain_pairs
 from jobworker.iteration.items import Tries, async_work_of, work_of
 from jobworker.iteration.job import Aborted, IteratingJob
 from jobworker.iteration.keeping import Keeper, Kept, Place, kept_as
@@ -24,6 +24,7 @@ from jobworker.iteration.pulse import Pulse
 from jobworker.iteration.sink import FillsSink, Sink
 from jobworker.iteration.store import AsyncStore, Store, TakenBack
 from jobworker.iteration.storing import Storing, settled, settled_async
+from jobworker.iteration.waiting import Waiting
 from jobworker.iteration.walks import Position, Walk
 from jobworker.jobs.context import CURRENT, Interruption
 from jobworker.protocol.records import Checkpoint, Wish
@@ -82,6 +83,7 @@ class Run:
         self._storing: Storing | None = None
         self._first = self._over = self._announced = False
         self._tries = Tries()
+        self._waiting = Waiting()
         self._wanted: End | None = None
         self._error: BaseException | None = None
         self._left = self._hurried = False
@@ -102,11 +104,11 @@ class Run:
         room: asyncio.TimerHandle | None = None
         if self._max_seconds is not None:
             room = asyncio.get_running_loop().call_later(self._max_seconds, self._leave, End.MADE_ROOM)
-        self._interruption.listeners.add(pulse.hurry)
+        self._interruption.listeners.add(self._interrupt)
         try:
             end = await self._through(place)
         finally:
-            self._interruption.listeners.discard(pulse.hurry)
+            self._interruption.listeners.discard(self._interrupt)
             pulse.end()
             if room is not None:
                 room.cancel()
@@ -293,7 +295,7 @@ class Run:
             kept = cast("AsyncStore | None", store)
             work = async_work_of(self._job, self._args, kept, self._tries)
             return await settled_async(
-                kept, walk.on_loop(async_pairs(enumerator), work, lambda: self._look_async(kept))
+                kept, walk.on_loop(self._waiting.pairs(enumerator), work, lambda: self._look_async(kept))
             )
         loop = asyncio.get_running_loop()
         pairs, plain = plain_pairs(enumerator), cast("Store | None", store)
@@ -336,6 +338,11 @@ class Run:
             return End.INTERRUPTED
         return self._wanted
 
+    def _interrupt(self) -> None:
+        """The worker wants to be rid of the job."""
+        self.hurry()
+        self._waiting.end(patient=True)
+
     def _hear(self, told: Kept | BaseException) -> None:
         """A checkpoint beside the walk told of something."""
         if isinstance(told, Kept):
@@ -351,6 +358,7 @@ class Run:
         if self._context is not None:
             self._context.leaving = True
         self._position.look = True
+        self._waiting.end(patient=end is End.MADE_ROOM)
 
     async def _call(self, callback: Callable[[], Any]) -> None:
         if inspect.iscoroutinefunction(callback):
