@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 from jobworker.app import App
 from jobworker.client.asynchronous import Client
 from jobworker.client.synchronous import SyncClient
+from jobworker.iteration.parallel import run_class
 from jobworker.iteration.run import End, InThread, Run
 from jobworker.jobs.context import CURRENT, Context, Interruption
 from jobworker.jobs.definition import Definition, Kind, Options
@@ -27,8 +28,8 @@ from jobworker.testing.assertions import EnqueuedJobs, JobLike
 from jobworker.testing.client import MemoryClient, MemorySyncClient
 from jobworker.testing.clock import FakeClock
 from jobworker.testing.execution import Call, Here, Perform, Steps, Walk, drive
-from jobworker.testing.keeper import MemoryKeeper
 from jobworker.testing.memory import EnqueuedJob, Memory, of_queues, time_of
+from jobworker.testing.slices import SliceKeeper, whole_of
 
 _MOST = 10_000  # jobs that one call runs: one that enqueues itself for ever shall fail its test, not hang it
 
@@ -153,7 +154,7 @@ class Jobs(EnqueuedJobs):
 
     def _run_jid(self, jid: JobId) -> Steps[None]:
         # Again and again one that makes room for others, of which there are none.
-        while (taken := self._memory.take(lambda payload: payload.jid == jid)) is not None:
+        while (taken := self._memory.take(lambda payload: whole_of(payload) == jid)) is not None:
             yield from self._perform(taken)
 
     def _run(self, job: JobLike | None) -> Steps[EnqueuedJob]:
@@ -206,7 +207,7 @@ class Jobs(EnqueuedJobs):
                 self._memory.park(payload)
             elif {End.MADE_ROOM, End.INTERRUPTED} & set(ends):
                 self._memory.give_back(payload)
-            elif iterating:
+            elif iterating and End.SPLIT not in ends:
                 self._memory.places.end(payload.jid)
                 self._memory.over.add(payload.jid)
         except Skipped:
@@ -222,14 +223,16 @@ class Jobs(EnqueuedJobs):
 
     def _walk(self, definition: Definition, payload: Payload, ends: list[End]) -> Walk:
         places = self._memory.places
-        job, keeper = definition.target(), MemoryKeeper(places, payload.jid)
+        job, keeper = definition.target(), SliceKeeper(self._memory, payload)
         # Nobody asks for its interruption.
         interruption, longest = Interruption(), self._app.jobs.max_run_seconds
 
         def give_up() -> None:
             keeper.disowned = True
 
-        class Told(Run):
+        base: Any = run_class(definition.target)
+
+        class Told(base):  # type: ignore[misc]  # one of two classes
             """Hears of what is asked of its job, and tells how it ended."""
 
             async def __call__(self) -> End:

@@ -16,6 +16,7 @@ import orjson
 
 from jobworker.iteration.enumerators import Counted
 from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.parallel import ParallelJob
 from jobworker.iteration.run import End, InThread, Kept, Run
 from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
 from jobworker.jobs import arguments, definition
@@ -202,6 +203,7 @@ async def simulate_drain(
 
     Raises:
         AssertionError: the effects differ; the message says after which disturbance, and shows both.
+        TypeError: the job is parallel, and not one that is derived from it for a slice of its own.
         Exception: what the undisturbed job raised.
     """
     return await execution.drive(_simulation(job, args, reset, effects, _Disturbed(crash, cancel, most, seed)))
@@ -265,6 +267,11 @@ def _simulation(
     effects: Callable[[], Any],
     disturbed: _Disturbed,
 ) -> Steps[SimulatedDrain]:
+    if issubclass(job, ParallelJob) and job.slice is None:
+        raise TypeError(
+            f"{job.__name__} is parallel, and one of its slices is walked at a time: simulate a class that is derived "
+            "from it and says which, as in: slice = [0, 100]"
+        )
     defined = definition.of_class(job, job.__name__, Options())
     bound = defined.bind(args, {})
     arguments.check(defined.name, bound, defined.signature)

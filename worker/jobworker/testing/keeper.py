@@ -88,8 +88,10 @@ class Places:
         numbers, known = self._done.get((jid, kind), ({}, set()))
         return [numbers.get(chunk, 0) for chunk in chunks], [text in known for text in texts]
 
-    def begin(self, jid: str) -> Place:
+    def begin(self, jid: str, total: int | None = None) -> Place:
         """A run begins here. Without a cursor its rows begin anew; which ids are done stays known."""
+        if total is not None:
+            self._totals[jid] = total
         self._ends.pop(jid, None)
         self._places.setdefault(jid, Place())
         place = self.of(jid)

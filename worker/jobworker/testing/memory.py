@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from jobworker.protocol import payload as payloads
 from jobworker.protocol.control import ControlAnswer, Standing, Wanted
 from jobworker.protocol.payload import JobId, Payload
 from jobworker.protocol.records import Wish
+from jobworker.protocol.slices import Splitting, slice_jid
 from jobworker.testing.clock import FakeClock
 from jobworker.testing.keeper import Places
 
@@ -80,6 +81,19 @@ class _Later:
     retry: bool
 
 
+@dataclass(slots=True)
+class Slices:
+    """The slices of one job: how it was split, and which of them have ended."""
+
+    made: Splitting
+    left: set[int]
+    cancelled: set[int] = field(default_factory=set)
+
+    def jids(self, whole: str) -> list[JobId]:
+        """Those of all slices, in their order."""
+        return [slice_jid(whole, number) for number in range(len(self.made.slices))]
+
+
 class Memory:
     """Takes payloads in as Redis does. Safe to use from several threads."""
 
@@ -89,6 +103,7 @@ class Memory:
         self.dead: list[EnqueuedJob] = []
         self.discarded: list[EnqueuedJob] = []
         self.places = Places()
+        self.slices: dict[str, Slices] = {}
         self.running: dict[JobId, bool] = {}  # whether it iterates, by the jid
         self.over: set[JobId] = set()  # iterating jobs that have ended
         self._parked: dict[JobId, bytes] = {}
@@ -150,7 +165,14 @@ class Memory:
             self._waiting.append(job.to_json())
 
     def ask(self, jid: JobId, wanted: Wanted) -> ControlAnswer:
-        """Cancel, pause or resume a job, as `jobworker.protocol.control.ask`."""
+        """Cancel, pause or resume a job and its slices, as `jobworker.protocol.control.ask`."""
+        answer = self._ask(jid, wanted)
+        if answer.accepted and jid in self.slices:
+            for number in sorted(self.slices[jid].left):
+                self._ask(slice_jid(jid, number), wanted)
+        return answer
+
+    def _ask(self, jid: JobId, wanted: Wanted) -> ControlAnswer:
         with self._lock:
             if jid in self._parked:
                 if wanted is Wanted.PAUSE:
@@ -201,6 +223,7 @@ class Memory:
         with self._lock:
             for jobs in (self.enqueued, self.dead, self.discarded, self._waiting, self._later, self._parked, self.over):
                 jobs.clear()
+            self.slices.clear()
             self.places = Places()
 
     def _due_later(self, *, retry: bool) -> list[EnqueuedJob]:
