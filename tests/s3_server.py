@@ -25,10 +25,11 @@ BUCKET = "reports"
 
 
 class S3Server:
-    """One server with the empty bucket `BUCKET`."""
+    """One server with the empty bucket `BUCKET`; ``address`` is that of a cluster's host where its pods shall use it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, address: str = "127.0.0.1") -> None:
         self.folder = folder
+        self.address = address
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = {
@@ -41,7 +42,7 @@ class S3Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     @cached_property
     def client(self) -> Any:
@@ -65,7 +66,7 @@ class S3Server:
         for path in (objects / BUCKET, known):
             path.mkdir(parents=True, exist_ok=True)
         command = [_program(), "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--region", REGION]
-        command += ["--port", f"127.0.0.1:{self.port}", "--quiet", "posix", "--sidecar", str(known), str(objects)]
+        command += ["--port", f"{self.address}:{self.port}", "--quiet", "posix", "--sidecar", str(known), str(objects)]
         with (self.folder / "s3.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until_sync(self._answers, 20, f"the S3 server on port {self.port}, log in {self.folder}")

@@ -1,7 +1,8 @@
 """What the jobs leave behind, in the Redis of their queues, so that anybody can count from outside what was done twice.
 
 `demo:effects` is a HASH row → how often the row was handled; `demo:mails` a HASH mail → how often it was sent;
-`demo:reports:<report>` a HASH with started, finished and the version that started it last. All are increments, never
+`demo:reports:<report>` a HASH with started, finished and the version that started it last; `demo:ledger:<key>` a STRING
+with two bits for each row of an object. All are increments, never
 overwritten: work that is done twice shows as 2.
 """
 
@@ -21,6 +22,11 @@ MAILS = "demo:mails"
 def report_key(report: str) -> str:
     """The HASH of one report."""
     return f"demo:reports:{report}"
+
+
+def ledger_key(key: str) -> str:
+    """The counters of an object's rows."""
+    return f"demo:ledger:{key}"
 
 
 @cache
