@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -127,9 +128,10 @@ class Handover:
                 seconds = _LOOK_SECONDS if self._tracking.works else POLL_SECONDS
                 packet = connection.pack_commands([("BLPOP", *wakes, f"{seconds:.3f}"), take])
                 await connection.send_packed_command(packet)
-                await connection.read_response(timeout=seconds + _ANSWER_SECONDS)
-                answer = await connection.read_response(timeout=_ANSWER_SECONDS)
-                taken = scripts.taken(_answered(answer), offer.queues, offer.number)
+                async with asyncio.timeout(seconds + _ANSWER_SECONDS):
+                    await connection.read_response(timeout=math.inf)
+                    answer = await connection.read_response(timeout=math.inf)
+                taken = scripts.taken(answer, offer.queues, offer.number)
         except NoScriptError:
             pass  # the ordinary take that follows brings the script along
         except BaseException:
@@ -163,9 +165,3 @@ class Handover:
         if not waiting.cancelled():
             waiting.exception()  # whoever withdraws hears of it; where Redis is away for both, of the first error
         self._ended()
-
-
-def _answered(answer: Any) -> Any:
-    if answer is None:  # redis-py's word for a time that is over
-        raise TimeoutError("Redis is silent on the connection that waits for jobs")
-    return answer
