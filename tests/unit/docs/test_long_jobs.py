@@ -92,3 +92,12 @@ def test_stop_button() -> None:
 def test_page_names_every_walk_there_is() -> None:
     walks = set(enumerators.__all__) - {"SURPLUS", "Counted"}
     assert walks <= set(re.findall(r"^\| `(\w+)\(", PAGE, re.MULTILINE))
+
+
+def test_run_that_tries_items_again_records_what_raises_and_ends_itself() -> None:
+    module = example("Bill")
+    with capture(module.app) as jobs:
+        module.Bill.enqueue_sync(["ada", "eve", "the end", "bob"])
+        assert jobs.run_all_sync() == 1
+    assert (module.billed, len(module.seconds)) == (["ada", "eve"], 2)
+    assert module.failing == {"eve": 0}
