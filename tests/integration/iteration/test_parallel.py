@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,8 +11,10 @@ from typing import Any, cast
 import orjson
 import pytest
 from redis.asyncio import Redis
+from rich.console import Console
 
 from jobworker import App, Client, ConfigurationError, Context, ParallelJob, number_range, split_range
+from jobworker.cli.progress import described, frame
 from jobworker.protocol.control import Standing
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
@@ -161,6 +164,11 @@ async def test_dead_slice_holds_the_join_up_until_it_is_retried(redis: Redis, cl
         assert found is not None
         assert (found.state, found.processed, found.total) == (JobState.WAITING, 37, 40)
         assert effects.joined == []
+        shown = io.StringIO()
+        Console(file=shown, width=200).print(frame(found))
+        assert "4 slices: 3 done, 1 failed" in shown.getvalue()
+        assert f"waits for 1 dead slice: jobworker jobs retry {slice_jid(jid, 1)}" in shown.getvalue()
+        assert [one["state"] for one in described(found)["slices"]] == ["done", "failed", "done", "done"]
         payload = await requeue(redis, KEYS.dead)
         assert payload["jid"] == slice_jid(jid, 1)
         assert (await ended(client, jid)).state is JobState.DONE

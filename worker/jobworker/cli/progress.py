@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -21,6 +23,7 @@ from jobworker.client.control import carry_out_async
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.progress import JobProgress, job_progress
+from jobworker.protocol.slice_progress import SliceProgress
 from jobworker.runtime.link import AWAY, what_it_does
 
 _SHOWN = 50  # rows with errors in the table; --json has all
@@ -92,6 +95,18 @@ def described(progress: JobProgress) -> dict[str, Any]:
         "ended_at": progress.ended_at,
         "worker": progress.worker,
         "errors": {str(row): messages for row, messages in progress.errors.items()},
+        "slices": None if progress.slices is None else [_described_slice(found) for found in progress.slices],
+    }
+
+
+def _described_slice(found: SliceProgress) -> dict[str, Any]:
+    return {
+        "jid": found.jid,
+        "state": found.state.value,
+        "processed": found.processed,
+        "failed": found.failed,
+        "total": found.total,
+        "rate": found.rate,
     }
 
 
@@ -100,6 +115,8 @@ def frame(progress: JobProgress) -> RenderableType:
     parts: list[RenderableType] = [_head(progress)]
     if progress.share is not None:
         parts.append(ProgressBar(total=1.0, completed=progress.share, width=_BAR))
+    if progress.slices is not None:
+        parts += _slices(progress.slices)
     if progress.done:
         ids = table("kind of id", "done", numbers=("done",))
         for kind, count in progress.done.items():
@@ -110,7 +127,7 @@ def frame(progress: JobProgress) -> RenderableType:
     more = progress.failed - len(progress.errors)
     if progress.errors and progress.next_errors is not None:
         parts.append(text(f"… and {more:,} more rows; --json has all that are explained"))
-    elif more > 0:
+    elif more > 0 and progress.slices is None:
         parts.append(text(f"{more:,} further rows have errors that are counted and not explained"))
     return Group(*parts)
 
@@ -126,6 +143,30 @@ def _head(progress: JobProgress) -> Text:
     words.append(_when(progress))
     state = text(progress.state.value, _COLOURS.get(progress.state, "bold"))
     return Text.assemble(text(progress.jid, whole=True), ": ", state, ", ", text(", ".join(filter(None, words))))
+
+
+def _slices(slices: Sequence[SliceProgress]) -> list[RenderableType]:
+    """How many are how far, what holds the join up, and those that run."""
+    counts = Counter(found.state for found in slices)
+    words = ", ".join(f"{count:,} {state.value}" for state, count in counts.items())
+    parts: list[RenderableType] = [text(f"{len(slices):,} slices: {words}")]
+    dead = [found.jid for found in slices if found.state is JobState.FAILED]
+    if dead:
+        some = " ".join(dead[:_SHOWN]) + (" …" if len(dead) > _SHOWN else "")
+        what = f"waits for {len(dead):,} dead slice{'s' * (len(dead) > 1)}: jobworker jobs retry {some}"
+        parts.append(text(what, "red", whole=True))
+    running = [found for found in slices if found.state is JobState.RUNNING][:_SHOWN]
+    if running:
+        rows = table("slice", "rows", "of", "rows/s", numbers=("rows", "of", "rows/s"))
+        for found in running:
+            rows.add_row(
+                text(found.jid, whole=True),
+                f"{found.processed:,}",
+                "-" if found.total is None else f"{found.total:,}",
+                "-" if found.rate is None else f"{found.rate:,.1f}",
+            )
+        parts += [Text(), rows]
+    return parts
 
 
 def _when(progress: JobProgress) -> str:
