@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any, cast
 
 import orjson
@@ -30,6 +31,7 @@ from jobworker.testing.keeper import MemoryKeeper, Places
 from jobworker.testing.promises import Promise, same, told
 
 _JID = "0123456789abcdef01234567"
+_GOES_ON = {None, End.INTERRUPTED, End.MADE_ROOM}  # None: killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +285,11 @@ def _simulation(
             # Each of these runs is the same job by its jid, and begins anew.
             yield Ask(lambda: cast("SqlCheckpoints", job.checkpoints).forget(_JID))
         places, items = Places(), 0
-        for leg in (*disturbance.legs, Leg()):
+        for leg in chain(disturbance.legs, repeat(Leg())):
             walk = _Walk(job, travelled, places, leg)
             ended = yield from _outcome(walk)
             items += walk.items
-            if ended not in {None, End.INTERRUPTED} and not leg.unheard:
+            if ended not in _GOES_ON and not leg.unheard:
                 break
         return (yield Ask(effects)), items
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, ClassVar
 
@@ -150,6 +151,30 @@ async def test_interruption_that_makes_a_difference_is_named(
 ) -> None:
     with pytest.raises(AssertionError, match=message):
         await simulate(job, 4)
+
+
+async def test_job_that_makes_room_goes_on_in_a_further_run(simulate: Simulate) -> None:
+    class Long(Appends):
+        max_run_seconds = 0.001
+
+        def each_iteration(self, item: int, number: int) -> None:
+            super().each_iteration(item, number)
+            time.sleep(0.003)
+
+    assert (await simulate(Long, 3)).items > 0
+
+
+async def test_tries_of_an_item_are_part_of_what_is_interrupted(simulate: Simulate) -> None:
+    class Tries(Appends):
+        item_retries = 2
+        item_retry_seconds = 0.0
+
+        def each_iteration(self, item: int, number: int) -> None:
+            super().each_iteration(item, number)
+            if WORLD.count(item) < 3:
+                raise ValueError(item)
+
+    assert (await simulate(Tries, 2)).interruptions == 3 + 1 + 6
 
 
 async def test_second_interruption_alone_may_make_the_difference(simulate: Simulate) -> None:
