@@ -25,7 +25,7 @@ BUCKET = "reports"
 
 
 class S3Server:
-    """One server with the empty bucket `BUCKET`; ``address`` is that of a cluster's host where its pods shall use it."""
+    """One server with the empty bucket `BUCKET`; ``address``: a cluster's host, where its pods shall use it."""
 
     def __init__(self, folder: Path, *, address: str = "127.0.0.1") -> None:
         self.folder = folder

@@ -78,7 +78,8 @@ class ExportLedger(ExportingJob):
 
     def on_complete(self) -> None:
         """Tell where it is."""
-        context().logger.info("ledger is written", extra={"key": self.stored_key, "link": self.link(3600)})
+        if self.is_stored:
+            context().logger.info("ledger is written", extra={"key": self.stored_key, "link": self.link(3600)})
 
 
 @app.job(queue="imports")

@@ -314,6 +314,8 @@ class Run:
         if end is None and pulse.due:
             if store is not None:
                 store.settle()
+            if self._sink is not None:
+                self._sink.put_aside(self._position.done[0])
             flush = asyncio.run_coroutine_threadsafe(pulse.flush(wait=False), loop)
             return _ENDS.get(flush.result())
         return end
@@ -324,6 +326,7 @@ class Run:
         if end is None and pulse.due:
             if store is not None:
                 await store.settle()
+            await self._leave_sink(End.INTERRUPTED)
             return _ENDS.get(await pulse.flush(wait=False))
         return end
 

@@ -47,7 +47,10 @@ class Sink(Protocol):
         ...
 
     def put_aside(self, cursor: Any) -> None:
-        """No item follows in this run: make safe what was done up to this cursor of the walk. Raises nothing."""
+        """Make safe what was done up to this cursor of the walk, where the job is going to be left. Raises nothing.
+
+        Called in front of checkpoints that are due, by the walk itself, and where no item follows in this run.
+        """
         ...
 
     def discard(self) -> None:

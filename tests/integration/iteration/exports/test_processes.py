@@ -24,7 +24,7 @@ from tests.redis_server import RedisServer
 from tests.s3_server import S3Server
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
 
 _ROOT = Path(__file__).parents[4]
 ROWS, SIZE = 8, 2 << 20  # two whole parts of three rows, and one of two

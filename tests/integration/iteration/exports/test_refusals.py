@@ -121,6 +121,49 @@ def test_job_that_fails_for_good_leaves_nothing_in_the_storage(s3: S3Server, han
     assert (s3.objects(), s3.uploads()) == ({}, [])
 
 
+def test_job_that_is_cancelled_leaves_nothing_in_the_storage_and_has_no_link(s3: S3Server) -> None:
+    def on_complete(self: Rows) -> None:
+        assert not self.is_stored
+        with pytest.raises(LookupError, match="the file is not there"):
+            self.link(60)
+
+    app, job = exporting(on_complete=on_complete)
+    with capture(app) as jobs:
+        jid = job.enqueue_sync(6)
+        job.at = {3: lambda: jobs.cancel(jid)}
+        jobs.run_sync()
+        assert (jobs.waiting, jobs.retries) == ([], [])
+    assert job.made == [0, 1, 2, 3]
+    assert (s3.objects(), s3.uploads()) == ({}, [])
+
+
+def test_job_that_is_paused_goes_on_with_what_it_put_aside(s3: S3Server) -> None:
+    app, job = exporting()
+    with capture(app) as jobs:
+        jid = job.enqueue_sync(6)
+        job.at = {2: lambda: jobs.pause(jid)}
+        jobs.run_sync()
+        assert (len(jobs.paused), job.made) == (1, [0, 1, 2])
+        assert s3.objects()[f"jobworker-unfinished/{jid}/rest-0"] == len(rows(1))
+        jobs.resume(jid)
+        jobs.run_sync()
+    assert job.made == [0, 1, 2, 3, 4, 5]
+    assert s3.read(KEY) == rows(6)
+
+
+def test_checkpoint_that_is_due_puts_aside_what_is_in_memory(s3: S3Server) -> None:
+    app, job = exporting(checkpoint_seconds=0.0)
+    found = []
+    job.at = {1: lambda: found.append(s3.objects()), 2: lambda: found.append(s3.objects())}
+    with capture(app) as jobs:
+        jid = job.enqueue_sync(3)
+        jobs.run_sync()
+    folder = f"jobworker-unfinished/{jid}"
+    assert found[0] == {f"{folder}/rest-0": len(rows(1))}
+    assert f"{folder}/rest-1" in found[1]
+    assert list(s3.objects()) == [KEY]
+
+
 def test_job_that_aborts_itself_leaves_nothing_in_the_storage(s3: S3Server) -> None:
     app, job = exporting()
     job.at = {3: lambda: job().abort()}

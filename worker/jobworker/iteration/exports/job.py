@@ -64,6 +64,11 @@ class ExportingJob(IteratingJob):
         return f"{current.job_class}/{current.jid}{self.file.suffix}{'.gz' if self.gzip else ''}"
 
     @property
+    def is_stored(self) -> bool:
+        """Is the file there? Not yet while the job runs, and never where it was cancelled or aborted."""
+        return self._export.stored
+
+    @property
     def stored_key(self) -> str:
         """What the object is called."""
         return self._export.key
@@ -72,11 +77,11 @@ class ExportingJob(IteratingJob):
         """An address under which the file can be read for so long, seven days at most; see `S3Bucket.link`.
 
         Raises:
-            LookupError: the file is not there yet; ask in on_complete.
+            LookupError: the file is not there; ask `is_stored` in on_complete.
             ValueError: the time is out of range.
         """
         if not self._export.stored:
-            raise LookupError("the file is not there yet: ask for the link in on_complete")
+            raise LookupError("the file is not there: in on_complete, ask is_stored whether the job was not cancelled")
         return self.destination.link(self._export.key, life, filename=filename)
 
     def open_sink(self, cursor: Any, args: Sequence[Any]) -> Export:
@@ -95,7 +100,6 @@ class ExportingJob(IteratingJob):
             self.gzip,
             self.content_type or ("application/gzip" if self.gzip else self.file.content_type),
             self.part_size,
-            self.checkpoint_seconds,
             lambda: self.key(*args),
         )
         self._export = Export(plan, Position.read(cursor))

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 from jobworker.errors import ConfigurationError, NotHeld, StorageError
 from jobworker.iteration.enumerators.walking import Enumerator, Interrupted, async_pairs, closed, plain_pairs
@@ -50,8 +51,6 @@ class Plan:
     gzip: bool
     content_type: str
     part_size: int
-    aside_seconds: float
-    """The longest time that rows are in memory alone."""
     name_key: Callable[[], Any]
     """How the object is called; asked once for the whole job."""
 
@@ -64,6 +63,7 @@ class Export:
         self._bucket = plan.bucket
         self._leftovers = Leftovers(plan.bucket, plan.jid)
         self._position = position
+        self._mark = {JID: quote(plan.jid)}
         self._fresh = position == Position()
         self._rest: Plain = Gzipped() if plan.gzip else Plain()
         self._to_bytes = plan.file.to_bytes()
@@ -124,12 +124,11 @@ class Export:
         """Store what is not enough for a part, so that a job that is always interrupted comes to its end."""
         if self._over or self._position.walked:
             return
-        if self._progress.processed > self._counted:
-            self.counted(cursor)
+        self.counted(cursor)
         if not self._behind:
             return
         try:
-            self._save(self._progress.processed, cursor)
+            self._save()
         except StorageError as error:
             log.warning("the rows since the last part or checkpoint are walked again: %s", error)
 
@@ -141,21 +140,24 @@ class Export:
 
     def before(self) -> None:
         """The run gets the next item."""
-        self._counted, self._pending = self._progress.processed, None
+        self._pending = None
 
     def counted(self, cursor: Any) -> None:
-        """The run has counted the item: its row is in the file from here on."""
-        if self._pending is not None:
-            self._rest.add(self._pending)
-        self._pending, self._counted = None, self._progress.processed
-        self._behind, self._cursor = True, cursor
+        """If the run has counted the present item, its row is in the file from here on."""
+        if self._progress.processed > self._counted:
+            if self._pending is not None:
+                self._rest.add(self._pending)
+            if not self._behind:
+                self._behind, self._safe_at = True, time.monotonic()
+            self._pending, self._counted, self._cursor = None, self._progress.processed, cursor
 
     def between(self) -> _Steps:
         """What is to be done between two items: mostly nothing."""
         if len(self._rest.data) >= self._plan.part_size:
-            yield from self._part()
-        elif time.monotonic() - self._safe_at >= self._plan.aside_seconds:
-            yield lambda: self._save(self._counted, self._cursor)
+            if self._position.upload is None:
+                yield self._begin_upload
+                yield None
+            yield lambda: self._upload(self._counted, self._cursor)
             yield None
 
     def finish(self) -> _Steps:
@@ -190,13 +192,6 @@ class Export:
             raise ConfigurationError(f"key returned {key!r:.80}; an object's key is a text of 1 to 1,024 bytes")
         return key
 
-    def _part(self) -> _Steps:
-        if self._position.upload is None:
-            yield self._begin_upload
-            yield None
-        yield lambda: self._upload(self._counted, self._cursor)
-        yield None
-
     def _last(self) -> _Steps:
         if not self._position.walked:
             if self._rest.whole():
@@ -207,7 +202,7 @@ class Export:
 
     def _object(self) -> dict[str, Any]:
         plan = self._plan
-        described: dict[str, Any] = {"ContentType": plan.content_type, "Metadata": {JID: plan.jid}}
+        described: dict[str, Any] = {"ContentType": plan.content_type, "Metadata": self._mark}
         return {**described, **plan.bucket.stored_with}
 
     def _begin_upload(self) -> None:
@@ -257,7 +252,7 @@ class Export:
     def _is_there(self) -> bool:
         """Is the object what this job wrote?"""
         found = self._bucket.find(self.key)
-        return found is not None and found.size == self._position.size and found.metadata.get(JID) == self._plan.jid
+        return found is not None and found.size == self._position.size and found.metadata.get(JID) == self._mark[JID]
 
     def _restart(self, parts: int, error: StorageError) -> NoReturn:
         """Take the file back to so many parts, and go on from there in another run.
@@ -276,15 +271,11 @@ class Export:
         log.warning("the export goes on from part %d again, since parts of it were lost: %s", parts + 1, error)
         raise Interrupted
 
-    def _save(self, rows: int, cursor: Any) -> None:
-        """Put aside what is not enough for a part."""
-        if not self._behind:
-            self._saved()
-            return
+    def _save(self) -> None:
         last = self._position.aside
         place, data = 1 - last.place if last is not None else 0, self._rest.whole()
-        etag = self._bucket.put(self._leftovers.aside(place), data, Metadata={JID: self._plan.jid}) if data else ""
-        self._position = replace(self._position, aside=Aside(place, etag, len(data), rows, cursor))
+        etag = self._bucket.put(self._leftovers.aside(place), data, Metadata=self._mark) if data else ""
+        self._position = replace(self._position, aside=Aside(place, etag, len(data), self._counted, self._cursor))
         self._saved()
 
     def _saved(self) -> None:
