@@ -169,6 +169,21 @@ async def test_a_job_given_back_to_the_back_is_taken_last(outside: FleetScripts,
     assert [e.payload for e in (await worker.take(["default"], 2, 2)).entries] == [b"2", b"1"]
 
 
+async def test_jobs_are_given_back_to_a_redis_that_is_full(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    """A worker that leaves would else have to hold them until somebody makes room."""
+    worker = await birth()
+    await outside.enqueue("default", [b"one"])
+    await worker.take(["default"], 1, 1)
+    await redis.config_set("maxmemory", 1)
+    try:
+        assert await worker.give_back([GivenBack(Number(1), "default", b"one")]) == ()
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert await redis.lrange(keys.queue("default"), 0, -1) == [b"one"]
+
+
 async def test_a_job_that_is_not_held_is_not_given_back(redis: Redis, keys: Keys, birth: Birth) -> None:
     worker = await birth()
     assert await worker.give_back([GivenBack(Number(7), "default", b"ghost")]) == (7,)

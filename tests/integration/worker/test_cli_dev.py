@@ -114,6 +114,26 @@ def test_first_job_runs_by_one_command_and_nothing_is_left(folder: Path, start: 
         os.kill(server, 0)
 
 
+def test_sigkill_leaves_neither_worker_nor_redis_behind(folder: Path, start: Start) -> None:
+    dev = start("dev", "shop:app", "--enqueue", 'welcome ["Ann"]')
+    dev.until("job done")
+    address = next(word for word in dev.log.split() if word.startswith("redis://"))
+    with redis.Redis.from_url(address) as client:
+        pids = [int(client.info("server")["process_id"])]
+        pids += [int(client.hget(key, "pid") or 0) for key in client.keys("jw:worker:*")]
+    assert len(pids) == 2
+    dev.process.kill()
+    wait_until_sync(lambda: not any(map(lives, pids)), SECONDS, "both are gone")
+
+
+def lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # nobody reaps what lost its parent in a container without init
+
+
 def test_worker_that_broke_starts_again_when_its_code_is_mended(
     folder: Path, start: Start, redis_server: RedisServer
 ) -> None:

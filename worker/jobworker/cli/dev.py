@@ -15,6 +15,7 @@ from types import FrameType
 import click
 
 from jobworker.app import App
+from jobworker.cli.children import ends_with_this_process
 from jobworker.cli.enqueue import parse_arguments, push
 from jobworker.cli.loading import load
 from jobworker.cli.options import redis_is_away, redis_options
@@ -135,7 +136,11 @@ class Supervisor:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # In a session of its own: a Ctrl-C reaches this process alone, which tells the worker once.
-        return subprocess.Popen(self._command, start_new_session=True)  # noqa: S603  # this program itself
+        return subprocess.Popen(  # noqa: S603  # this program itself
+            self._command,
+            start_new_session=True,
+            preexec_fn=ends_with_this_process(),  # noqa: PLW1509  # this program has one thread
+        )
 
     @staticmethod
     def _end(worker: subprocess.Popen[bytes]) -> int:

