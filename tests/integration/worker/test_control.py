@@ -93,12 +93,17 @@ async def until_walking(walk: type[Walk]) -> None:
 
 
 async def past_the_first_checkpoint(redis: Redis, jid: str) -> None:
-    """Each run writes one after its first second; the next one of these jobs comes in an hour."""
+    """Each run writes that it has begun; the next checkpoint of these jobs comes in an hour."""
 
     async def written() -> bool:
         return await redis.hexists(KEYS.iteration(jid), "c")
 
     await wait_until(written, 20)
+
+
+def listeners(rig: Rig) -> list[wishes.Wishes]:
+    watches = rig.fetch._arrivals._tracking._watches
+    return [watch for watch in watches if isinstance(watch, wishes.Wishes)]
 
 
 def is_one_walk(walked: list[int]) -> bool:
@@ -193,7 +198,7 @@ async def test_nudge_that_is_lost_costs_no_more_than_the_next_checkpoint(
 ) -> None:
     # RACE in `jobworker.runtime.wishes`: the message does not come, for the connection is dead and nobody knows.
     monkeypatch.setattr(wishes.Wishes, "answered", lambda *_: None)
-    monkeypatch.setattr(walk, "checkpoint_seconds", 0.05)
+    monkeypatch.setattr(walk, "checkpoint_seconds", 1.5)
     async with rigged(redis, application(walk)) as rig:
         jid = await rig.enqueue("Walk")
         await until_walking(walk)
@@ -208,7 +213,9 @@ async def test_wish_that_is_written_while_no_connection_tells_of_it_is_heard_wit
 ) -> None:
     async with rigged(redis, application(walk)) as rig:
         jid = await rig.enqueue("Walk")
-        await until_walking(walk)
+        await past_the_first_checkpoint(redis, jid)
+        (listener,) = listeners(rig)
+        await wait_until(lambda: listener.armed and listener._later is None, 20)
         tracking = await redis.client_list()
         numbers = [client["id"] for client in tracking if "t" in client["flags"]]
         assert numbers
@@ -296,18 +303,31 @@ async def test_job_that_waits_for_its_next_item_is_paused_and_cancelled_without_
     assert is_one_walk(walk.walked)
 
 
+async def test_foreign_key_where_a_wish_would_stand_does_not_make_the_worker_deaf(
+    redis: Redis, walk: type[Walk]
+) -> None:
+    async with rigged(redis, application(walk)) as rig:
+        tracking = rig.fetch._arrivals._tracking
+        await wait_until(lambda: tracking.works, 20)
+        await redis.set(KEYS.iteration("mine"), "somebody's")
+        await rig.life.fleet.enqueue("default", [b'{"class":"Walk","args":[],"jid":"mine"}'])
+        await wait_until(lambda: listeners(rig), 20)
+        (listener,) = listeners(rig)
+        await wait_until(lambda: listener not in tracking._asked, 20)
+        assert tracking.works
+        await redis.delete(KEYS.iteration("mine"))
+        await until_walking(walk)
+        await ask(redis, "mine", Wanted.CANCEL)
+        await wait_until(rig.holds_nothing, 20)
+
+
 async def test_only_iterating_jobs_are_listened_for_and_only_while_they_run(redis: Redis, walk: type[Walk]) -> None:
     async with rigged(redis, application(walk)) as rig:
-
-        def listened_for() -> list[str]:
-            watches = rig.fetch._arrivals._tracking._watches
-            return [watch.keys[0] for watch in watches if isinstance(watch, wishes.Wishes)]
-
         await rig.enqueue("plain", 60)
         jid = await rig.enqueue("Walk")
         await until_walking(walk)
         assert len(rig.executor.running) == 2
-        assert listened_for() == [KEYS.iteration(jid)]
+        assert [listener.keys for listener in listeners(rig)] == [(KEYS.iteration(jid),)]
         await ask(redis, jid, Wanted.CANCEL)
         await wait_until(lambda: len(rig.executor.held) == 1, 20)
-        assert listened_for() == []
+        assert listeners(rig) == []
