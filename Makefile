@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SOURCES := worker/jobworker operator/jobworker_operator examples tests scripts
 
-.PHONY: help bootstrap check test chaos demo demo-down bench-worker images lock format clean \
+.PHONY: help bootstrap check test chaos kill-iterations demo demo-down bench-worker images lock format clean \
         bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidekiq bootstrap-cluster
 
 help: ## list the targets
@@ -30,6 +30,9 @@ test: check bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidek
 
 chaos: bootstrap-python bootstrap-redis ## kill workers, Redis and connections, prove that no job is lost (SECONDS=600 SEED=7 KILLS=2000)
 	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
+
+kill-iterations: bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-s3 ## kill workers inside of imports and exports, count the effects (KILLS=2000 SEED=7)
+	@$(BIN)/python -m tests.kills $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 demo: bootstrap-python bootstrap-cluster ## a cluster, an import, a rollout in the middle of it, and the numbers
 	@$(BIN)/python -m examples.demo up
