@@ -100,7 +100,7 @@ class InKit:
 async def on_worker(redis: Redis, app: App) -> AsyncIterator[OnWorker]:
     address = redis.connection_pool.connection_kwargs
     app.connect_to(f"redis://{address['host']}:{address['port']}/0", "")
-    async with Rig.of(redis, app) as rig:
+    async with Rig.of(redis, app, concurrency=1) as rig:
         try:
             yield OnWorker(rig, app)
         finally:

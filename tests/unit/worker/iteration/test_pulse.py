@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobworker import IteratingJob, list_items, throttled
+from jobworker import IteratingJob, NotHeld, list_items, throttled
 from jobworker.iteration.pulse import Pulse
 from jobworker.iteration.run import End, Kept, Run
 from jobworker.jobs.context import CURRENT, Context, Interruption
@@ -159,6 +159,33 @@ async def test_first_item_of_a_later_run_is_told_with_its_age(gated: Gated) -> N
     await wait_until(lambda: stage.cursors == [b"3"])
     again.gate.set()
     await task
+
+
+async def test_first_run_that_died_before_any_checkpoint_by_time_is_not_begun_again() -> None:
+    called: list[str] = []
+
+    class Begins(Gated):
+        held = 0
+
+        def on_start(self) -> None:
+            called.append("start")
+
+        def on_resume(self) -> None:
+            called.append("resume")
+
+    job = Begins()
+    stage = Stage(job)
+    await wait_until(lambda: stage.places.of(JID).state.executions == 1)
+    stage.keeper.disowned = True  # SIGKILL: nothing of it is heard any more
+    job.gate.set()
+    with pytest.raises(NotHeld):
+        await stage.task
+    again = Begins()
+    again.gate.set()
+    CURRENT.set(Context(JID, "Job", "default", 1, Interruption()))
+    await Run(again, [], MemoryKeeper(stage.places, JID), Interruption(), asyncio.to_thread)()
+    assert called == ["start", "resume"]
+    assert again.done == [0, 1, 2, 3]
 
 
 class Slowly(IteratingJob):
