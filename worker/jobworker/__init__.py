@@ -32,6 +32,7 @@ from jobworker.iteration.enumerators import (
     sql_records,
     throttled,
 )
+from jobworker.iteration.enumerators.splitting import split_csv
 from jobworker.iteration.exports import CsvFile, ExportingJob, JsonLinesFile, RawFile, S3Bucket, S3Object, unchanged
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.parallel import ParallelJob, split_range
@@ -90,6 +91,7 @@ __all__ = [
     "number_range",
     "pages",
     "redis_scan",
+    "split_csv",
     "split_range",
     "sql_ranges",
     "sql_records",

@@ -97,6 +97,11 @@ class Lines:
         self.offset += len(line)
         return line
 
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes themselves, from here to the end."""
+        while block := self._file.read(_BUFFER_BYTES):
+            yield block
+
     def __enter__(self) -> Self:
         return self
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobworker.errors import ConfigurationError, MalformedItem
+from jobworker.errors import ConfigurationError, CursorMismatch, MalformedItem
 from jobworker.iteration.enumerators.byte_lines import Lines, Source, can_seek, named, place
 
 SURPLUS = "*"
@@ -23,7 +24,8 @@ class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path,
     Missing cells are empty, surplus ones are under `SURPLUS`, blank lines are no rows. ``header`` names the columns
     of a file that does not. ``encoding`` must be one whose line feed is the byte 0x0A (all but UTF-16 and UTF-32), and
     ``errors`` is what Python does about bytes that are none of it: "strict" or "replace". ``count`` reads the whole
-    file once in front, to know the total.
+    file once in front, to know the total. ``between`` is a range of bytes [start, stop] at whose edges rows end, as
+    `split_csv` makes them: only its rows are walked, and numbered from 1.
 
     Raises:
         ConfigurationError: the encoding cannot be resumed in, or a source that can be read only once shall be counted.
@@ -31,7 +33,7 @@ class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path,
         MalformedItem: a row is no CSV, or no text in this encoding.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each says one thing of a file, by its name
         self,
         source: Source,
         cursor: Sequence[int] | None,
@@ -41,6 +43,7 @@ class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path,
         delimiter: str = ",",
         header: Sequence[str] | None = None,
         count: bool = False,
+        between: Sequence[int] | None = None,
     ) -> None:
         if not _one_byte_lines(encoding):
             raise ConfigurationError(f"csv_rows cannot resume in a file of {encoding}; convert it to UTF-8")
@@ -50,7 +53,14 @@ class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path,
                 "progress.total if you know it"
             )
         self._source = source
-        self._done, self._offset = place("csv_rows", cursor)
+        self._start: int = 0 if between is None else between[0]
+        self._stop: float = math.inf if between is None else between[1]
+        self._done, self._offset = place("csv_rows", [0, self._start] if cursor is None else cursor)
+        if not self._start <= self._offset <= self._stop:
+            raise CursorMismatch(
+                f"{named(source)}: the job was at byte {self._offset}, which does not lie between {self._start} and "
+                f"{self._stop}: its slice is another one than it was. Delete the job and enqueue it anew"
+            )
         self._encoding = encoding
         self._errors = errors
         self._delimiter = delimiter
@@ -63,7 +73,7 @@ class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path,
 
     def _count(self) -> int:
         with Lines(self._source, last=False) as lines:
-            return sum(1 for _ in self._rows(lines, 0, 0))
+            return sum(1 for _ in self._rows(lines, 0, self._start))
 
     def _rows(self, lines: Lines, done: int, offset: int) -> Iterator[tuple[dict[str, str], list[int]]]:
         header = self._header or self._next(csv.reader(self._text(lines), delimiter=self._delimiter), lines, 0)
@@ -72,7 +82,7 @@ class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path,
         if offset:
             lines.go_on_at(offset)
         rows = csv.reader(self._text(lines), delimiter=self._delimiter)
-        while (cells := self._next(rows, lines, done + 1)) is not None:
+        while lines.offset < self._stop and (cells := self._next(rows, lines, done + 1)) is not None:
             if cells:
                 done += 1
                 yield _row(header, cells), [done, lines.offset]
