@@ -336,6 +336,27 @@ def test_worker_is_listed_with_what_it_runs(jobworker: Jobworker, database: redi
     assert job["set"] == "running"
 
 
+def test_iterating_jobs_of_a_worker_are_listed_with_how_far_they_are(
+    jobworker: Jobworker, database: redis.Redis
+) -> None:
+    register(database, "w1")
+    taken = round(time.time() * 1000) - 60_000
+    for number, jid in enumerate(("a", "b", "c")):
+        database.hset(KEYS.working("w1"), str(number), b"%d mails\n%s" % (taken + number, payload(jid)))
+    database.hset(KEYS.progress("a"), mapping={"processed": 41, "total": 100})
+    database.hset(KEYS.progress("b"), mapping={"processed": 1234})
+    [worker] = described(jobworker("workers", "--json"))["workers"]
+    assert [(job["id"], job["processed"], job["total"]) for job in worker["jobs"]] == [
+        ("a", 41, 100),
+        ("b", 1234, None),
+        ("c", None, None),
+    ]
+    shown = jobworker("workers").stdout
+    assert "41%" in shown
+    assert "1,234 rows" in shown
+    assert "41%" in jobworker("top", "--once").stdout
+
+
 def test_worker_is_quieted_by_hand_and_not_unquieted_against_the_operator(
     jobworker: Jobworker, database: redis.Redis
 ) -> None:

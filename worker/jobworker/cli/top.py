@@ -20,7 +20,7 @@ from rich.text import Text
 from jobworker.cli import queues
 from jobworker.cli.options import Place, on_redis
 from jobworker.cli.screen import arguments, console, duration, job_name, table, text
-from jobworker.cli.workers import name_of, state_of
+from jobworker.cli.workers import name_of, rows_of, state_of
 from jobworker.protocol.inspection import Overview, WorkerReport, overview
 from jobworker.protocol.keys import Keys
 from jobworker.runtime.link import AWAY, what_it_does
@@ -134,7 +134,7 @@ def _queues(history: History, seen: Overview) -> Table:
 
 
 def _workers(found: tuple[WorkerReport, ...]) -> Table:
-    rows = table("worker", "state", "jobs", "memory", "oldest job", "", numbers=("jobs", "memory"))
+    rows = table("worker", "state", "jobs", "memory", "oldest job", "", "rows", numbers=("jobs", "memory", "rows"))
     now = time.time()
     for worker in sorted(found, key=lambda w: (-len(w.jobs), name_of(w))):
         oldest = worker.jobs[0] if worker.jobs else None
@@ -145,6 +145,7 @@ def _workers(found: tuple[WorkerReport, ...]) -> Table:
             "-" if worker.rss_kb is None else f"{worker.rss_kb // 1024} MiB",
             "" if oldest is None else duration(max(0.0, now - oldest.taken_at)),
             "" if oldest is None else Text(" ").join([job_name(oldest.found), arguments(oldest.found)]),
+            "" if oldest is None else rows_of(oldest),
         )
     return rows
 

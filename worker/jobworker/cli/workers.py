@@ -14,7 +14,7 @@ from rich.text import Text
 from jobworker.cli.job_tables import described_job
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
 from jobworker.cli.screen import arguments, console, duration, job_name, table, text
-from jobworker.protocol.inspection import WorkerReport, worker_reports
+from jobworker.protocol.inspection import RunningJob, WorkerReport, worker_reports
 from jobworker.protocol.records import Activity
 from jobworker.protocol.scripts import FleetScripts
 
@@ -90,7 +90,8 @@ def shown(found: tuple[WorkerReport, ...]) -> Table:
         )
         for job in worker.jobs[:_JOBS]:
             what = Text("  ").append(job_name(job.found)).append(" ").append(arguments(job.found))
-            rows.add_row(what, text(f"since {duration(max(0.0, now - job.taken_at))}"), "", text(job.queue))
+            since = f"since {duration(max(0.0, now - job.taken_at))}"
+            rows.add_row(what, text(since), rows_of(job), text(job.queue))
         if len(worker.jobs) > _JOBS:
             rows.add_row(text(f"  … and {len(worker.jobs) - _JOBS} more", "dim"))
     return rows
@@ -115,8 +116,20 @@ def described(worker: WorkerReport) -> dict[str, Any]:
         "beat_age_seconds": activity.beat_age_seconds,
         "checkpoint_age_seconds": activity.checkpoint_age_seconds if activity.held else None,
         "rss_kb": worker.rss_kb,
-        "jobs": [{**described_job(job.found), "queue": job.queue, "taken_at": job.taken_at} for job in worker.jobs],
+        "jobs": [_described_running(job) for job in worker.jobs],
     }
+
+
+def _described_running(job: RunningJob) -> dict[str, Any]:
+    rows = {"processed": job.processed, "total": job.total}
+    return {**described_job(job.found), "queue": job.queue, "taken_at": job.taken_at, **rows}
+
+
+def rows_of(job: RunningJob) -> str:
+    """How far an iterating job is: in hundredths, or in rows where nobody knows how many there are."""
+    if job.processed is None:
+        return ""
+    return f"{job.processed / job.total:.0%}" if job.total else f"{job.processed:,} rows"
 
 
 def _checkpoint(activity: Activity) -> str:

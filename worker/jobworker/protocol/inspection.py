@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -24,15 +24,22 @@ from jobworker.protocol.queue_patterns import is_pattern, takes
 from jobworker.protocol.reading import activities, queue_depths
 from jobworker.protocol.records import Activity, Entry, QueueDepth, WorkerId
 
+_ROWS_TOLD = 1_000  # jobs of which is told how far they are: those that run longest
+
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job that a worker holds; ``taken_at`` in epoch seconds of Redis' clock."""
+    """A job that a worker holds; ``taken_at`` in epoch seconds of Redis' clock.
+
+    ``processed`` and ``total`` rows are told of iterating jobs, None where nobody knows.
+    """
 
     worker: WorkerId
     queue: str
     taken_at: float
     found: Found
+    processed: int | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +113,34 @@ async def worker_reports(redis: Redis, keys: Keys) -> tuple[WorkerReport, ...]:
             _ = pipe.hgetall(keys.record(worker)), pipe.hgetall(keys.working(worker))
         answers = await pipe.execute()
     seen = await activities(redis, keys, workers)
-    return tuple(
+    reports = [
         _worker(activity, record, working)
         for activity, record, working in zip(seen, answers[::2], answers[1::2], strict=True)
-    )
+    ]
+    return await _with_progress(redis, keys, reports)
+
+
+async def _with_progress(redis: Redis, keys: Keys, reports: Sequence[WorkerReport]) -> tuple[WorkerReport, ...]:
+    """The same with the rows of those jobs that run longest: jobs that nobody shows are not asked for."""
+    oldest = sorted((job for report in reports for job in report.jobs), key=lambda job: job.taken_at)[:_ROWS_TOLD]
+    jids = [job.found.job.jid for job in oldest if job.found.job is not None]
+    if not jids:
+        return tuple(reports)
+    async with redis.pipeline(transaction=False) as pipe:
+        for jid in jids:
+            _ = pipe.hmget(keys.progress(jid), ["processed", "total"])
+        counts = await pipe.execute()
+    rows = {
+        jid: (int(processed), None if total is None else int(total))
+        for jid, (processed, total) in zip(jids, counts, strict=True)
+        if processed is not None
+    }
+
+    def told(job: RunningJob) -> RunningJob:
+        known = None if job.found.job is None else rows.get(job.found.job.jid)
+        return job if known is None else replace(job, processed=known[0], total=known[1])
+
+    return tuple(replace(report, jobs=tuple(map(told, report.jobs))) for report in reports)
 
 
 async def queue_reports(
