@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from rich.console import Console
 
 from jobworker import App, Client, ConfigurationError, Context, ParallelJob, number_range, split_range
+from jobworker.cli import job_control
 from jobworker.cli.progress import described, frame
-from jobworker.protocol.control import Standing
+from jobworker.protocol.control import Standing, Wanted
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.progress import JobProgress
@@ -233,7 +234,8 @@ async def test_paused_job_rests_with_its_slices_until_it_is_resumed(redis: Redis
     async with rigged(redis, application(effects), concurrency=2) as rig:
         jid = await rig.enqueue("Sum", 100, 5)
         await wait_until(reached.is_set, 10)
-        await client.pause(jid)
+        told = await job_control.ask(redis, KEYS, jid, Wanted.PAUSE)
+        assert told.words.startswith("waits for 5 of its slices: each of them rests after the item")
         gate.set()
 
         async def rests() -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 import click
 from redis.asyncio import Redis
@@ -106,6 +106,10 @@ async def ask(redis: Redis, keys: Keys, jid: str, wanted: Wanted) -> Told:
         if classes is not None and where.found.job.job_class not in classes:
             return Told(jid, _not_iterating(where, where.found.job.job_class))
     answer = await carry_out_async(redis, control.ask(keys, jid, wanted))
+    if isinstance(where, Nowhere) and answer.standing is Standing.WAITING:
+        left = await cast("Awaitable[bytes | None]", redis.hget(keys.slices(jid), "left"))
+        if left is not None and left != b"0":
+            return Told(jid, f"waits for {int(left):,} of its slices: each of them {_SLICES[wanted]}", answer)
     return Told(jid, words(answer, wanted, where), answer)
 
 
@@ -147,6 +151,13 @@ _SAME = {
     Wanted.CANCEL: ", and was cancelled before",
     Wanted.PAUSE: ", and was paused before",
     Wanted.RESUME: ", and was not paused",
+}
+
+
+_SLICES = {
+    Wanted.CANCEL: "ends after the item that it is at, and the job with the last one",
+    Wanted.PAUSE: "rests after the item that it is at, or before its first one",
+    Wanted.RESUME: "goes on where it was",
 }
 
 
