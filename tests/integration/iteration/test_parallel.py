@@ -223,6 +223,33 @@ async def test_slice_that_was_cancelled_cancels_the_whole_job_once_the_others_ar
     assert effects.joined == []
 
 
+@pytest.mark.parametrize("where", ["worker", "kit"])
+async def test_slice_that_fails_and_is_kept_nowhere_cancels_the_whole_job(
+    redis: Redis, client: Client, where: str
+) -> None:
+    effects = Effects()
+
+    def fail(number: int) -> None:
+        if number == 17:
+            raise ValueError("not this one")
+
+    effects.at = fail
+    app = application(effects)
+    if where == "kit":
+        with capture(app, raise_errors=False) as jobs:
+            jid = await jobs.client.enqueue("Sum", [40, 4], retry=False)
+            await jobs.run_all()
+            found = await app.progress(jid)
+    else:
+        async with rigged(redis, app):
+            jid = await client.enqueue("Sum", [40, 4], retry=False)
+            found = await ended(client, jid)
+    assert found is not None
+    assert found.state is JobState.CANCELLED
+    assert sorted(effects.numbers) == [number for number in range(40) if not 17 <= number < 20]
+    assert effects.joined == []
+
+
 async def test_paused_job_rests_with_its_slices_until_it_is_resumed(redis: Redis, client: Client) -> None:
     effects, reached, gate = Effects(), threading.Event(), threading.Event()
 

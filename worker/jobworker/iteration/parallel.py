@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
-from jobworker.errors import ConfigurationError
+from jobworker.errors import ConfigurationError, NotHeld
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.progress import JobProgress
 from jobworker.iteration.run import End, Run
@@ -32,7 +32,7 @@ class ParallelJob(IteratingJob):
     A slice is a job: retried, interrupted, rescued, paused and cancelled as any other, with a place and a progress of
     its own. Once all slices are done, `on_joined` is called by a worker. That is decided once; as the body of every
     job, the call itself is repeated after a death in its middle. A slice that failed for good holds the join up until
-    it is retried from the dead set; one that was cancelled cancels the whole job.
+    it is retried from the dead set; one that was cancelled, or failed and is kept nowhere, cancels the whole job.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("split", "build_enumerator", "each_iteration")
@@ -61,6 +61,10 @@ class SliceKeeper(Protocol):
         """Tell that a slice has ended. How many are left; -1 where the whole job is unknown by now."""
         ...
 
+    def kept_after(self, error: Exception) -> bool:
+        """Will the job be kept after it raised this, to be retried now or from the dead set?"""
+        ...
+
 
 class ParallelRun(Run):
     """One run of a parallel job: of the whole one, which is split; of a slice; or of the one that joins."""
@@ -81,9 +85,17 @@ class ParallelRun(Run):
             job.progress = JobProgress()
             return await (self._joined(job) if extra.get(JOINS) is True else self._split(job, keeper))
         job.slice = part.value
-        end = await super().__call__()
+        seconds = round(job.progress_seconds)
+        try:
+            end = await super().__call__()
+        except NotHeld:
+            raise
+        except Exception as error:  # the border to the user's code
+            if not keeper.kept_after(error):
+                # Nobody can complete it any more, and what waits for it would wait for ever.
+                await keeper.slice_over(part, cancelled=True, kept_seconds=seconds)
+            raise
         if end in _OVER:
-            seconds = round(job.progress_seconds)
             await keeper.slice_over(part, cancelled=end is End.CANCELLED, kept_seconds=seconds)
         return end
 

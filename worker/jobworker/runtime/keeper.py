@@ -6,6 +6,7 @@ And hears what somebody wants of the job meanwhile, and lays it aside if that is
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,9 +15,10 @@ from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.iteration.run import Kept, Place, kept_as
 from jobworker.protocol import control, places, slices
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.records import Checkpoint, DoneIds, Number
+from jobworker.protocol.records import Checkpoint, DoneIds, Number, Outcome
 from jobworker.protocol.scripts import WorkerScripts
 from jobworker.protocol.slices import Slice, Split
+from jobworker.runtime import retries
 from jobworker.runtime.life import Life
 from jobworker.runtime.link import AWAY, Link
 from jobworker.runtime.running import Running
@@ -189,6 +191,11 @@ class RedisKeeper:
             return await slices.over(scripts, keys, number, jid, part, cancelled=cancelled, kept_seconds=kept_seconds)
 
         return await self._held(tell)
+
+    def kept_after(self, error: Exception) -> bool:
+        """Will the job be kept after it raised this? Its own rules decide, as they will once more when it has ended."""
+        options = self._run.definition.options
+        return retries.decide(self._run.payload, error, time.time(), options).outcome is not Outcome.FAILED
 
     @staticmethod
     async def _pause() -> None:

@@ -223,7 +223,7 @@ class Jobs(EnqueuedJobs):
 
     def _walk(self, definition: Definition, payload: Payload, ends: list[End]) -> Walk:
         places = self._memory.places
-        job, keeper = definition.target(), SliceKeeper(self._memory, payload)
+        job, keeper = definition.target(), SliceKeeper(self._memory, payload, definition.options)
         # Nobody asks for its interruption.
         interruption, longest = Interruption(), self._app.jobs.max_run_seconds
 

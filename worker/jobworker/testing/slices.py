@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jobworker.jobs.definition import Options
 from jobworker.protocol.payload import JobId, Payload
-from jobworker.protocol.records import Wish
+from jobworker.protocol.records import Outcome, Wish
 from jobworker.protocol.slices import Slice, Split, joined, splitting
+from jobworker.runtime import retries
 from jobworker.testing.keeper import MemoryKeeper
 from jobworker.testing.memory import Memory, Slices
 
@@ -18,10 +20,11 @@ from jobworker.testing.memory import Memory, Slices
 class SliceKeeper(MemoryKeeper):
     """The place of one running job that may be split, or be a slice."""
 
-    def __init__(self, memory: Memory, payload: Payload) -> None:
+    def __init__(self, memory: Memory, payload: Payload, options: Options) -> None:
         super().__init__(memory.places, payload.jid)
         self._memory = memory
         self._payload = payload
+        self._options = options
 
     async def split_before(self) -> Split | None:
         """What keeps the job from being split."""
@@ -58,6 +61,11 @@ class SliceKeeper(MemoryKeeper):
             elif not known.left:
                 memory.push([joined(known.made, memory.clock.seconds)])
         return len(known.left)
+
+    def kept_after(self, error: Exception) -> bool:
+        """Will the job be kept after it raised this?"""
+        verdict = retries.decide(self._payload, error, self._memory.clock.seconds, self._options)
+        return verdict.outcome is not Outcome.FAILED
 
 
 def whole_of(job: Payload) -> JobId:
