@@ -81,3 +81,12 @@ def test_messages_are_bounded_and_can_be_written() -> None:
     assert messages[0] == "half ? a pair"
     assert len(messages[1]) == 1000
     assert len(messages) == 100
+
+
+def test_rows_that_are_taken_back_are_no_rate_below_zero() -> None:
+    progress = JobProgress(1_000)
+    progress.measure(5.0)
+    progress.take_back(400)
+    progress.processed += 100
+    progress.measure(15.0)
+    assert (progress.processed, progress.rate) == (500, pytest.approx(10.0))

@@ -229,6 +229,11 @@ class JobProgress:
             raise RuntimeError("this is the event loop of the worker: await the method whose name has no _sync")
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
+    def take_back(self, rows: int) -> None:
+        """Only so many rows are safe, and those behind them are walked again: they are no rate below zero."""
+        self.processed = rows
+        self._measured = min(self._measured, rows)
+
     def measure(self, now: float) -> None:
         """Look at the rate; ``now`` in seconds of a clock that never goes back."""
         if self._at is None:

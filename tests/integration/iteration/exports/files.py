@@ -32,10 +32,12 @@ class Rows(ExportingJob):
     part_size = SMALLEST_PART
     at: ClassVar[dict[int, Callable[[], Any]]]
     made: ClassVar[list[int]]
+    ended: ClassVar[list[int]]
+    """How many rows were done at the end of the job."""
 
     def __init_subclass__(cls, **further: Any) -> None:
         super().__init_subclass__(**further)
-        cls.at, cls.made = {}, []
+        cls.at, cls.made, cls.ended = {}, [], []
 
     def key(self, number: int) -> str:  # noqa: ARG002  # the same for all
         return KEY
@@ -48,3 +50,6 @@ class Rows(ExportingJob):
             self.at[item]()
         self.made.append(item)
         return row(item)
+
+    def on_stop(self) -> None:
+        self.ended.append(self.progress.processed)

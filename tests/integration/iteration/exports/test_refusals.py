@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_storage_that_is_away_is_told_and_the_job_goes_on_from_its_last_part(s3:
             server.start()
             jobs.advance_sync(hours=1)
             assert jobs.retries == []
-        assert job.made == [2, 3, 4]
+        assert (job.made, job.ended) == ([2, 3, 4], [5])
         assert server.read(KEY) == rows(5)
 
 
@@ -134,6 +135,28 @@ def test_job_that_is_cancelled_leaves_nothing_in_the_storage_and_has_no_link(s3:
         jobs.run_sync()
         assert (jobs.waiting, jobs.retries) == ([], [])
     assert job.made == [0, 1, 2, 3]
+    assert (s3.objects(), s3.uploads()) == ({}, [])
+
+
+class CancellingBucket(S3Bucket):
+    """Somebody cancels the job while its last part is on its way."""
+
+    cancel: ClassVar[Callable[[], Any]]
+
+    def upload_part(self, key: str, upload: str, number: int, data: bytes | bytearray) -> str:
+        etag = super().upload_part(key, upload, number, data)
+        if number == 2:
+            CancellingBucket.cancel()
+        return etag
+
+
+def test_job_that_is_cancelled_before_its_file_is_put_together_has_none(s3: S3Server) -> None:
+    app, job = exporting(destination=CancellingBucket(BUCKET))
+    with capture(app) as jobs:
+        jid = job.enqueue_sync(3)
+        CancellingBucket.cancel = lambda: jobs.cancel(jid)
+        jobs.run_sync()
+    assert job.made == [0, 1, 2]
     assert (s3.objects(), s3.uploads()) == ({}, [])
 
 

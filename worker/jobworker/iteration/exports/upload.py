@@ -107,7 +107,8 @@ class Export:
                 self._position = replace(self._position, aside=None)
         if not self._position.begun:
             self._rest.add(self._plan.file.head())
-        progress.processed = self._counted = self._position.rows
+        self._counted = self._position.rows
+        progress.take_back(self._counted)
         self._cursor = self._position.walk
         self._safe_at = time.monotonic()
         return self._cursor
@@ -137,10 +138,6 @@ class Export:
         if not self._position.stored:
             self._over = True
             self._leftovers.remove(self._position.key, self._position.upload)
-
-    def before(self) -> None:
-        """The run gets the next item."""
-        self._pending = None
 
     def counted(self, cursor: Any) -> None:
         """If the run has counted the present item, its row is in the file from here on."""
@@ -300,7 +297,6 @@ class _Walk:
             pairs = plain_pairs(self._enumerator)
             try:
                 for item, cursor in pairs:
-                    export.before()
                     yield item, cursor
                     export.counted(cursor)
                     self._do(export.between())
@@ -313,7 +309,6 @@ class _Walk:
         if not export.walked:
             async with aclosing(async_pairs(self._enumerator)) as pairs:
                 async for item, cursor in pairs:
-                    export.before()
                     yield item, cursor
                     export.counted(cursor)
                     await self._do_async(export.between())
