@@ -2,7 +2,8 @@
 
 EXPORT_KILL_AT is a number of a call in this process and "before" or "after", as in "3 after". EXPORT_STOP_AT is the
 number of a part before whose upload the process stops itself, as an overloaded machine would. EXPORT_MARK is what the
-rows of this process are made of, and EXPORT_GATE names a key in Redis for which row 6 waits.
+rows of this process are made of, and EXPORT_GATE names a key in Redis for which row 6 waits. The row of
+EXPORT_FAIL_AT raises.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ class FileOfRows(ExportingJob):
         gate = os.environ.get("EXPORT_GATE")
         while gate and item == 6 and not _traces.exists(gate):
             time.sleep(0.02)
+        if os.environ.get("EXPORT_FAIL_AT") == str(item):
+            raise ValueError(f"row {item}")
         mark = os.environ.get("EXPORT_MARK")
         return line(item, size) if not mark else mark.encode() * (size // len(mark))
 

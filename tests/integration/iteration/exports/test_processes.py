@@ -110,3 +110,14 @@ async def test_worker_that_comes_back_too_late_does_not_mix_its_part_into_the_fi
     assert found[: 3 * SIZE] == (b"late" * (SIZE // 4)) * 3, "part 1 was the first worker's, while it held the job"
     assert b"late" not in found[3 * SIZE :]
     assert late.poll() is None
+
+
+async def test_worker_removes_what_a_job_left_that_failed_for_good(redis: Redis, s3: S3Server, start: Start) -> None:
+    start("a", EXPORT_FAIL_AT="5")
+    await Client(redis).enqueue("FileOfRows", ["file", ROWS, SIZE], queue="exports", retry=0)
+    await until_there(redis, "dead", 30, "the death of the job")
+
+    async def nothing_left() -> bool:
+        return (s3.objects(), s3.uploads()) == ({}, [])
+
+    await wait_until(nothing_left, 30, "the storage is empty")

@@ -148,14 +148,18 @@ class Export:
                 self._behind, self._safe_at = True, time.monotonic()
             self._pending, self._counted, self._cursor = None, self._progress.processed, cursor
 
-    def between(self) -> _Steps:
-        """What is to be done between two items: mostly nothing."""
-        if len(self._rest.data) >= self._plan.part_size:
-            if self._position.upload is None:
-                yield self._begin_upload
-                yield None
-            yield lambda: self._upload(self._counted, self._cursor)
+    @property
+    def is_full(self) -> bool:
+        """Are there rows enough for a part?"""
+        return len(self._rest.data) >= self._plan.part_size
+
+    def part(self) -> _Steps:
+        """Upload what is there as a part."""
+        if self._position.upload is None:
+            yield self._begin_upload
             yield None
+        yield lambda: self._upload(self._counted, self._cursor)
+        yield None
 
     def finish(self) -> _Steps:
         """No item is to come: put the file together."""
@@ -299,7 +303,8 @@ class _Walk:
                 for item, cursor in pairs:
                     yield item, cursor
                     export.counted(cursor)
-                    self._do(export.between())
+                    if export.is_full:
+                        self._do(export.part())
             finally:
                 closed(pairs)
         self._do(export.finish())
@@ -311,7 +316,8 @@ class _Walk:
                 async for item, cursor in pairs:
                     yield item, cursor
                     export.counted(cursor)
-                    await self._do_async(export.between())
+                    if export.is_full:
+                        await self._do_async(export.part())
         await self._do_async(export.finish())
 
     def _do(self, steps: _Steps) -> None:
