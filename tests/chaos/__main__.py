@@ -105,6 +105,7 @@ def table(verdict: Verdict, blown: Storm) -> Table:
     rows: list[tuple[str, str, str]] = [
         ("workers killed by SIGKILL", f"{fleet.kills:,}", f"{fleet.kills_while_holding:,} of them held jobs"),
         *((name, f"{count:,}", "") for name, count in sorted(blown.strokes.items()) if name != "SIGKILL"),
+        *((f"jobs {name}", f"{count:,}", "") for name, count in sorted(blown.waverer.did.items())),
         ("jobs acknowledged to producers", f"{verdict.acknowledged:,}", f"of {verdict.keys:,} wanted"),
         ("jobs in flight at a crash", f"{verdict.in_flight:,}", ""),
         *((f"ran twice: {cause}", f"{count:,}", "explained") for cause, count in sorted(verdict.repeated.items())),

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from jobworker.client.connection import connect
-from jobworker.protocol import scripts
+from jobworker.protocol import control, scripts
+from jobworker.protocol.cancellation import end
 from jobworker.protocol.scripts import ENQUEUE, Script
 from tests.chaos import plan
 from tests.chaos.clerk import Clerk
@@ -25,10 +26,11 @@ from tests.chaos.nursery import Nursery
 from tests.chaos.plan import Stroke, What
 from tests.chaos.proxy import Network
 from tests.chaos.records import FOLDER, Journal
+from tests.chaos.waverer import Waverer
 from tests.redis_server import RedisServer
 
-_SCRIPTS = tuple(script for script in vars(scripts).values() if isinstance(script, Script))
-_OF_JOBS = (scripts.TAKE, scripts.FINISH, scripts.CHECKPOINT, scripts.GIVE_BACK)  # whose loss may cost something
+_SCRIPTS = (*(script for script in vars(scripts).values() if isinstance(script, Script)), control.PARK)
+_OF_JOBS = (scripts.TAKE, scripts.FINISH, scripts.CHECKPOINT, scripts.GIVE_BACK, control.PARK)  # may cost something
 _SLOWNESS = 0.3  # seconds each way while a network is slow
 _REST_SECONDS = 120.0
 _QUICK_QUEUES, _ALL_QUEUES = "quick,4 slow,3 items,2", "quick,2 slow,2 items,2 long,3"
@@ -70,6 +72,7 @@ class Storm:
         self._nursery = nursery
         self._journal = journal
         self.redis = connect(server.url)
+        self.waverer = Waverer(self.redis, size.seed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Condition()
         self._chance = random.Random(f"{size.seed}-scripts")
@@ -85,11 +88,15 @@ class Storm:
         for index, slot in enumerate(self.producers):
             self._produce(slot, plain=index % 2 == 1)
         clerk = asyncio.create_task(Clerk(self.redis, self._journal).run())
+        wavering = asyncio.create_task(self.waverer.run())
         try:
             await (harm or self._blow)()
+            await end([wavering])
             self.phase = "rest"
+            await self.waverer.let_all_go()
             await self._rest()
         finally:
+            await end([wavering])
             await self._end([clerk])
         self.phase = "end"
         await self._leave()
@@ -299,7 +306,7 @@ class Storm:
             key = raw.decode()
             if key.startswith("queue:"):
                 counts[key] = await cast("Any", self.redis.llen(key))
-            elif key.startswith("jw:working:"):
+            elif key.startswith("jw:working:") or key == KEYS.parked:
                 counts[key] = await cast("Any", self.redis.hlen(key))
             elif key in {KEYS.schedule, KEYS.retry}:
                 counts[key] = await self.redis.zcard(key)
