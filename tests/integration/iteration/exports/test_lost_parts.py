@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from jobworker import App, S3Bucket, StorageError
+from jobworker.iteration.exports.buckets import Found
 from jobworker.iteration.exports.failures import UploadGone
 from jobworker.testing import capture
 from tests.cutting_proxy import CuttingProxy
@@ -99,6 +101,21 @@ class ForgetfulBucket(S3Bucket):
 
 def test_file_that_is_complete_already_is_found_and_not_written_again(s3: S3Server) -> None:
     app, job = exporting(destination=ForgetfulBucket(BUCKET))
+    run(app, job, 5)
+    assert job.made == [0, 1, 2, 3, 4]
+    assert s3.read(KEY) == rows(5)
+
+
+class NamelessBucket(ForgetfulBucket):
+    """Does not give back who wrote an object, as Google's storage does not always."""
+
+    def find(self, key: str) -> Found | None:
+        found = super().find(key)
+        return found and replace(found, metadata={})
+
+
+def test_file_that_is_complete_is_found_by_its_size_where_nobody_knows_who_wrote_it(s3: S3Server) -> None:
+    app, job = exporting(destination=NamelessBucket(BUCKET))
     run(app, job, 5)
     assert job.made == [0, 1, 2, 3, 4]
     assert s3.read(KEY) == rows(5)

@@ -21,6 +21,7 @@ from jobworker.errors import ConfigurationError
 from jobworker.iteration.exports.failures import NOT_FOUND, told
 
 _LONGEST_LINK = timedelta(days=7)  # the bound of signatures of version 4
+_GOOGLE = "x-goog-meta-"  # in front of the names of metadata that Google's storage gives back
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 _TRIES = 5  # with growing pauses in between; then the job fails and is tried again as jobs are
@@ -110,7 +111,9 @@ class S3Bucket:
                 if error.response["Error"]["Code"] in NOT_FOUND:
                     return None
                 raise
-        return Found(answer["ContentLength"], answer["ETag"], answer.get("Metadata", {}))
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        google = {name.removeprefix(_GOOGLE): value for name, value in headers.items() if name.startswith(_GOOGLE)}
+        return Found(answer["ContentLength"], answer["ETag"], {**google, **answer.get("Metadata", {})})
 
     def get(self, key: str, *, etag: str | None = None, begin: int = 0, size: int | None = None) -> bytes:
         """Bytes of an object, all or from one on.

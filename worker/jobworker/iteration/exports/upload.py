@@ -251,9 +251,10 @@ class Export:
         self._position = replace(position, stored=True)
 
     def _is_there(self) -> bool:
-        """Is the object what this job wrote?"""
+        """Is the object what this job wrote? By its size alone where the storage does not give back who wrote it."""
         found = self._bucket.find(self.key)
-        return found is not None and found.size == self._position.size and found.metadata.get(JID) == self._mark[JID]
+        mine = self._mark[JID]
+        return found is not None and found.size == self._position.size and found.metadata.get(JID, mine) == mine
 
     def _restart(self, parts: int, error: StorageError) -> NoReturn:
         """Take the file back to so many parts, and go on from there in another run.
