@@ -42,7 +42,9 @@ from jobworker.jobs.definition import DISCARD, KILL
 from jobworker.jobs.fetcher import Fetcher, UnitOfWork
 from jobworker.protocol.control import ControlAnswer, Standing
 from jobworker.protocol.deaths import DeadJob, DeadSet
+from jobworker.protocol.job_states import JobState
 from jobworker.protocol.payload import Payload
+from jobworker.protocol.progress import JobProgress
 
 __all__ = [
     "DISCARD",
@@ -62,6 +64,8 @@ __all__ = [
     "Fetcher",
     "IteratingJob",
     "Job",
+    "JobProgress",
+    "JobState",
     "JobTimeout",
     "JobworkerError",
     "JsonLinesFile",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import orjson
@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
-from jobworker import App, Client, ConfigurationError, Context, ParallelJob, number_range, split_range
+from jobworker import App, Client, ConfigurationError, Context, ParallelJob, split_range
 from jobworker.cli import job_control
 from jobworker.cli.progress import described, frame
 from jobworker.protocol.control import Standing, Wanted
@@ -21,7 +21,8 @@ from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.progress import JobProgress
 from jobworker.protocol.slices import slice_jid
-from jobworker.testing import capture, inline, simulate_drain
+from jobworker.testing import capture
+from tests.integration.iteration.sums import Effects, application, ended
 from tests.integration.worker.rig import rigged
 from tests.waiting import wait_until
 
@@ -30,68 +31,9 @@ pytestmark = pytest.mark.redis
 KEYS = Keys()
 
 
-class Effects:
-    """What the job of a test did."""
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.splits: list[tuple[int, int]] = []
-        self.joined: list[tuple[int, int]] = []
-        self.cancelled: list[Any] = []
-        self.at: Callable[[int], None] = lambda _: None
-
-
-def application(effects: Effects, kind: str = "plain", **options: Any) -> App:
-    app = App()
-
-    class Sum(ParallelJob):
-        checkpoint_seconds = 0.001
-
-        def split(self, stop: int, parts: int) -> Any:
-            effects.splits.append((stop, parts))
-            return split_range(0, stop, parts)
-
-        def build_enumerator(self, stop: int, parts: int, *, cursor: int | None) -> number_range:  # noqa: ARG002
-            first, last = self.slice
-            return number_range(first, last, cursor)
-
-        def each_iteration(self, number: int, stop: int, parts: int) -> Any:  # noqa: ARG002  # the job's arguments
-            effects.at(number)
-            effects.numbers.append(number)
-
-        def on_joined(self, stop: int, parts: int) -> Any:
-            effects.joined.append((stop, parts))
-
-        def on_cancel(self) -> Any:
-            effects.cancelled.append(self.slice)
-
-    class AsyncSum(Sum):
-        async def split(self, stop: int, parts: int) -> Any:
-            return super().split(stop, parts)
-
-        async def each_iteration(self, number: int, stop: int, parts: int) -> None:
-            super().each_iteration(number, stop, parts)
-
-        async def on_joined(self, stop: int, parts: int) -> None:
-            super().on_joined(stop, parts)
-
-    app.job(name="Sum", **options)(AsyncSum if kind == "async" else Sum)
-    return app
-
-
 @pytest.fixture
 def client(redis: Redis) -> Client:
     return Client(redis)
-
-
-async def ended(client: Client, jid: str, seconds: float = 15) -> JobProgress:
-    async def over() -> JobProgress | None:
-        found = await client.progress(jid)
-        return found if found is not None and found.state.over else None
-
-    found = await wait_until(over, seconds)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -370,88 +312,3 @@ def test_parallel_job_without_split_is_refused_when_it_is_registered() -> None:
 
     with pytest.raises(ConfigurationError, match="does not define split"):
         App().job(Lacks)
-
-
-@pytest.mark.parametrize("kind", ["plain", "async"])
-async def test_kit_splits_and_joins_as_a_worker_does(redis: Redis, client: Client, kind: str) -> None:
-    effects, in_kit = Effects(), Effects()
-    async with rigged(redis, application(effects, kind)) as rig:
-        real = await ended(client, await rig.enqueue("Sum", 20, 3))
-    app = application(in_kit, kind)
-    with capture(app) as jobs:
-        jid = await jobs.client.enqueue("Sum", [20, 3])
-        await jobs.run()
-        waits = await app.progress(jid)
-        assert waits is not None
-        assert (waits.state, len(jobs.waiting)) == (JobState.WAITING, 3)
-        assert await jobs.run_all() == 4
-        kit = await app.progress(jid)
-    assert kit is not None
-    assert (kit.state, kit.processed, kit.total) == (real.state, real.processed, real.total)
-    assert [(one.state, one.processed) for one in kit.slices or ()] == [
-        (one.state, one.processed) for one in real.slices or ()
-    ]
-    assert sorted(in_kit.numbers) == sorted(effects.numbers)
-    assert (in_kit.splits, in_kit.joined) == (effects.splits, effects.joined)
-
-
-@pytest.mark.parametrize("kind", ["plain", "async"])
-@pytest.mark.parametrize("stop", [20, 0])
-async def test_kit_that_runs_jobs_at_once_runs_slices_and_join_too(kind: str, stop: int) -> None:
-    effects = Effects()
-    with inline(application(effects, kind)) as jobs:
-        await jobs.client.enqueue("Sum", [stop, 3])
-    assert effects.numbers == list(range(stop))
-    assert effects.joined == [(stop, 3)]
-
-
-async def test_kit_cancels_pauses_and_resumes_a_job_with_its_slices() -> None:
-    effects = Effects()
-    app = application(effects)
-    with capture(app) as jobs:
-        jid, other = [await jobs.client.enqueue("Sum", [20, 2]) for _ in range(2)]
-        await jobs.run()
-        await jobs.run()
-        jobs.pause(jid)
-        jobs.cancel(other)
-        await jobs.run_all()
-        assert [job.jid for job in jobs.paused] == [slice_jid(jid, 0), slice_jid(jid, 1)]
-        found = await app.progress(other)
-        assert found is not None
-        assert found.state is JobState.CANCELLED
-        assert (effects.numbers, effects.joined) == ([], [])
-        jobs.resume(jid)
-        await jobs.run_all()
-    assert sorted(effects.numbers) == list(range(20))
-    assert effects.joined == [(20, 2)]
-
-
-async def test_kit_holds_the_join_up_for_a_dead_slice() -> None:
-    effects = Effects()
-    errors = [ValueError("not this one")]
-
-    def fail(number: int) -> None:
-        if number == 7 and errors:
-            raise errors.pop()
-
-    effects.at = fail
-    app = application(effects)
-    with capture(app, raise_errors=False) as jobs:
-        jid = await jobs.client.enqueue("Sum", [20, 4], retry=1)
-        await jobs.run_all()
-        assert effects.joined == []
-        found = await app.progress(jid)
-        assert found is not None
-        assert Counter(one.state for one in found.slices or ()) == {JobState.DONE: 3, JobState.RETRYING: 1}
-        await jobs.advance(minutes=5)
-    assert effects.joined == [(20, 4)]
-
-
-async def test_slice_is_simulated_by_a_class_that_says_which() -> None:
-    effects = Effects()
-    job = cast("type[ParallelJob]", application(effects).jobs.get("Sum").target)
-    with pytest.raises(TypeError, match=r"slice = \[0, 100\]"):
-        await simulate_drain(job, 20, 3, reset=lambda: None, effects=lambda: None)
-    one = type("One", (job,), {"slice": [3, 9]})
-    simulated = await simulate_drain(one, 20, 3, reset=effects.numbers.clear, effects=lambda: list(effects.numbers))
-    assert simulated.items == 6
