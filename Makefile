@@ -5,11 +5,11 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SOURCES := worker/jobworker operator/jobworker_operator examples tests scripts
 
-.PHONY: help bootstrap check test chaos kill-iterations demo demo-down bench-worker images lock format clean \
+.PHONY: help bootstrap check test chaos kill-iterations demo demo-down bench-worker bench-iteration images lock format clean \
         bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidekiq bootstrap-cluster
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bootstrap: bootstrap-python bootstrap-redis bootstrap-postgres bootstrap-s3 bootstrap-ruby-sidekiq bootstrap-cluster ## install everything that the other targets need
 
@@ -42,6 +42,9 @@ demo-down: bootstrap-python ## remove all that the demo left running
 
 bench-worker: bootstrap-python bootstrap-redis ## the worker beside its peers on this machine; QUICK=1: in five minutes
 	@$(BIN)/python -m bench.worker $(if $(WRITE_DOCS),--write-docs)
+
+bench-iteration: bootstrap-python bootstrap-redis ## what checkpoints, rows, going on and memory of long jobs cost; QUICK=1: in three minutes
+	@$(BIN)/python -m bench.iteration $(if $(WRITE_DOCS),--write-docs)
 
 images: bootstrap-python bootstrap-cluster ## build the container images
 	$(BIN)/python -m tests.cluster.tool build-images

@@ -21,12 +21,13 @@ class Counters:
     """What Redis did since it started.
 
     ``commands`` counts those inside scripts too; ``reads`` are network reads of clients' requests, so about the round
-    trips; ``cpu_seconds`` is user and system time.
+    trips; ``cpu_seconds`` is user and system time; ``bytes_in`` is all that clients sent.
     """
 
     commands: int
     reads: int
     cpu_seconds: float
+    bytes_in: int
 
     def since(self, before: Counters) -> Counters:
         """What was added, without the question that made ``before``."""
@@ -34,6 +35,7 @@ class Counters:
             self.commands - before.commands - 1,
             self.reads - before.reads - 1,
             self.cpu_seconds - before.cpu_seconds,
+            self.bytes_in - before.bytes_in,
         )
 
 
@@ -82,7 +84,12 @@ class Server:
         """The counters now."""
         stats = self.client.info("stats", "cpu")
         cpu = float(stats["used_cpu_user"]) + float(stats["used_cpu_sys"])
-        return Counters(int(stats["total_commands_processed"]), int(stats["total_reads_processed"]), cpu)
+        return Counters(
+            int(stats["total_commands_processed"]),
+            int(stats["total_reads_processed"]),
+            cpu,
+            int(stats["total_net_input_bytes"]),
+        )
 
     def empty(self) -> None:
         """Throw all data away, and wait until its memory is free, so that it costs nobody's round."""
