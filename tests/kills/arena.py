@@ -28,15 +28,18 @@ from jobworker.protocol.records import WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import FleetScripts
 from tests.chaos.records import LIFE
+from tests.kills.names import BEGAN
 from tests.kills.tripwire import set_tripwire
 
-_LONGEST = 1.2  # seconds of a life that is killed at a random time
+_LONGEST = 0.6  # seconds from the first walk of a life that is killed at a random time
+_EARLY = 0.15  # as many of these lives are killed as long after their birth, mostly before their first walk
 _PATIENCE = 4.0  # for a tripwire: a life with another job, or none, may never get to its instruction
 _INSTRUCTIONS = (300, 40_000)
 _AWAY_SECONDS = (0.1, 1.5)  # of those that are stopped: the next life mostly works by then
 _BACK_SECONDS = (0.05, 0.4)
 _POLL = 0.003
 _FLEET = "kills/fleet"
+_TELLS = 200  # the number of the file by which a worker tells of its first walk
 
 
 class How(Enum):
@@ -61,6 +64,10 @@ class Life:
     kind: str
     how: How
     until: float
+    seconds: float
+    """To live from its first walk on; its tripwire or ``until`` ends it otherwise."""
+    began: int
+    """The end of a pipe that tells of the first walk."""
     stopped: bool = False
     goes_on: float = math.inf
 
@@ -131,19 +138,22 @@ class Arena:
         lowest, highest = map(math.log, _INSTRUCTIONS)
         # Small numbers are as likely as large ones: the first steps of a run matter as much as its thousandth.
         instruction = round(math.exp(chance.uniform(lowest, highest)))
-        seconds = chance.uniform(0.1, _LONGEST)
+        seconds, early = chance.uniform(0.0, _LONGEST), chance.random() < _EARLY
         identity, orphans = f"{kind}-{self._serial}", self._orphans.pop(kind, [])
         if before is not None and before.stops:
             orphans.append(before.identity)
         elif before is not None:
             # As a container that starts again: it takes up what the life before it held.
             identity = before.identity
+        began, tells = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _live(identity, kind, orphans, how, instruction, self._logs / f"{kind}.log")
-        at_instruction = how in {How.INSTRUCTION, How.STOP_AT_INSTRUCTION}
-        until = now + (math.inf if how is How.LEFT else _PATIENCE if at_instruction else seconds)
-        return Life(pid, identity, kind, how, until)
+            _live(identity, kind, orphans, how, instruction, self._logs / f"{kind}.log", tells)
+        os.close(tells)
+        os.set_blocking(began, False)
+        by_time = how in {How.TIME, How.STOP}
+        until = now + (math.inf if how is How.LEFT else seconds if by_time and early else _PATIENCE)
+        return Life(pid, identity, kind, how, until, seconds if by_time and not early else math.inf, began)
 
     def _is_over(self, life: Life) -> bool:
         """Did it end, or has it to make room for the next life?"""
@@ -152,6 +162,8 @@ class Arena:
             self._count(life, status)
             return True
         now = time.monotonic()
+        if life.seconds < math.inf and _told(life.began):
+            life.until, life.seconds = now + life.seconds, math.inf
         if pid or (life.stops and now >= life.until):
             os.kill(life.pid, signal.SIGSTOP)
             life.stopped, life.goes_on = True, now + self._chance.uniform(*_AWAY_SECONDS)
@@ -178,6 +190,7 @@ class Arena:
         return bool(pid)
 
     def _count(self, life: Life, status: int) -> None:
+        os.close(life.began)
         code = os.waitstatus_to_exitcode(status)
         if code == -signal.SIGKILL:
             self.score.kinds[life.kind] += 1
@@ -187,16 +200,18 @@ class Arena:
             self.score.foul.append(f"a worker of {life.kind} ended by itself with code {code}; its log is {self._logs}")
 
 
-def _live(identity: str, kind: str, orphans: list[str], how: How, instruction: int, log: Path) -> None:
+def _live(identity: str, kind: str, orphans: list[str], how: How, instruction: int, log: Path, tells: int) -> None:
     """The child, to its end."""
     code = 70
     try:
         os.environ[LIFE] = f"{kind}-{os.getpid()}"
         written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((nothing, 0), (written, 1), (written, 2)):
+        for source, target in ((nothing, 0), (written, 1), (written, 2), (tells, _TELLS)):
             os.dup2(source, target)
-        os.closerange(3, 64)
+        os.closerange(3, _TELLS)
+        os.closerange(_TELLS + 1, 256)
+        os.environ[BEGAN] = str(_TELLS)
         asyncio.run(_rescue(orphans))
         if how is How.INSTRUCTION:
             set_tripwire(instruction, signal.SIGKILL)
@@ -213,6 +228,13 @@ def _live(identity: str, kind: str, orphans: list[str], how: How, instruction: i
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)
+
+
+def _told(pipe: int) -> bool:
+    try:
+        return bool(os.read(pipe, 1))
+    except BlockingIOError:
+        return False
 
 
 async def _rescue(orphans: list[str]) -> None:

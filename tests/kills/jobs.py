@@ -27,7 +27,7 @@ from jobworker import (
     number_range,
 )
 from tests.chaos.records import Own
-from tests.kills.names import FLUSH_SECONDS, POSTGRES, SQLITE
+from tests.kills.names import BEGAN, FLUSH_SECONDS, POSTGRES, SQLITE
 from tests.s3_server import BUCKET
 
 ROWS = 120
@@ -54,6 +54,13 @@ class Effect(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     jid: Mapped[str] = mapped_column(index=True)
     what: Mapped[str]
+
+
+def walk_begins() -> None:
+    """Let whoever forked this process know that a job is at work in it."""
+    told = os.environ.pop(BEGAN, None)
+    if told is not None:
+        os.write(int(told), b".")
 
 
 def effect(what: str) -> dict[str, str]:
@@ -89,6 +96,7 @@ class PlainImport(IteratingJob):
     checkpoints = SqlCheckpoints(plain_postgres, every=7)
 
     def build_enumerator(self, path: str, *, cursor: list[int] | None) -> csv_rows:
+        walk_begins()
         return csv_rows(path, cursor, count=True)
 
     def write(self, what: str) -> None:
@@ -123,6 +131,7 @@ class AsyncImport(IteratingJob):
     checkpoints = SqlCheckpoints(async_sessionmaker(async_postgres), every=7)
 
     def build_enumerator(self, path: str, *, cursor: list[int] | None) -> csv_rows:
+        walk_begins()
         return csv_rows(path, cursor, count=True)
 
     async def write(self, what: str) -> None:
@@ -156,6 +165,7 @@ class CsvImport(IteratingJob):
     checkpoint_seconds = FLUSH_SECONDS
 
     def build_enumerator(self, path: str, *, cursor: list[int] | None) -> csv_rows:
+        walk_begins()
         own.note("walk", jid=context().jid, at=cursor[0] if cursor else 0)
         return csv_rows(path, cursor, count=True)
 
@@ -193,6 +203,7 @@ class Export(ExportingJob):
         return context().jid
 
     def build_enumerator(self, path: str, *, cursor: int | None) -> Any:  # noqa: ARG002  # as above
+        walk_begins()
         return number_range(0, EXPORTED_ROWS, cursor)
 
     def row(self, item: int, path: str) -> bytes:  # noqa: ARG002  # as above

@@ -5,6 +5,9 @@ from __future__ import annotations
 POSTGRES, SQLITE = "KILLS_POSTGRES", "KILLS_SQLITE"
 """Environment: a URL and a folder."""
 
+BEGAN = "KILLS_BEGAN"
+"""Environment of one worker: the number of an open file to which it writes a byte when its first walk begins."""
+
 FLUSH_SECONDS = 0.1
 """Between two checkpoints of jobs that have no transaction."""
 
