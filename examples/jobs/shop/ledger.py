@@ -25,7 +25,7 @@ from jobworker import (
     unchanged,
 )
 from shop import effects
-from shop.application import app
+from shop.application import VERSION, app
 from shop.cities import shares
 
 BUCKET = S3Bucket(os.environ.get("SHOP_BUCKET", "reports"))
@@ -79,7 +79,7 @@ class ExportLedger(ExportingJob):
     def on_complete(self) -> None:
         """Tell where it is."""
         if self.is_stored:
-            context().logger.info("ledger is written", extra={"key": self.stored_key, "link": self.link(3600)})
+            context().logger.info("ledger is written", extra={"key": self.stored_key, "version": VERSION})
 
 
 @app.job(queue="imports")

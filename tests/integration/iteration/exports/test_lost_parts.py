@@ -13,6 +13,7 @@ from jobworker.iteration.exports.buckets import Found
 from jobworker.iteration.exports.failures import UploadGone
 from jobworker.testing import capture
 from tests.cutting_proxy import CuttingProxy
+from tests.integration.iteration.exports.busy_proxy import BusyProxy
 from tests.integration.iteration.exports.files import HALF, KEY, Rows, rows
 from tests.s3_server import BUCKET, S3Server
 
@@ -154,3 +155,15 @@ async def test_request_whose_answer_was_lost_is_sent_again(s3: S3Server, request
     assert job.made == [0, 1, 2, 3, 4]
     assert s3.read(KEY) == rows(5)
     assert list(s3.objects()) == [KEY]
+
+
+async def test_storage_that_is_too_busy_is_asked_again_without_a_try_of_the_job(s3: S3Server) -> None:
+    app, job = exporting()
+    async with BusyProxy(s3.port, refuse=2) as proxy:
+        job.destination = S3Bucket(BUCKET, endpoint=f"http://127.0.0.1:{proxy.port}")
+        with capture(app) as jobs:
+            await job.enqueue(1)
+            await jobs.run()
+        assert proxy.refused == 2
+        job.destination.client.close()
+    assert s3.read(KEY) == rows(1)

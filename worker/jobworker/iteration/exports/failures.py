@@ -48,7 +48,7 @@ def told(error: Any, doing: str, bucket: str) -> StorageError:
     response = getattr(error, "response", None)
     if response is None:
         return StorageError(f"could not {doing} in {bucket}: {_without_answer(error)}")
-    code = str(response.get("Error", {}).get("Code", ""))
+    code = str(response.get("Error", {}).get("Code", "")) or "no code"
     message = str(response.get("Error", {}).get("Message", "")) or "no message"
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     said = f"could not {doing} in {bucket}: {code}: {message}"
