@@ -33,6 +33,7 @@ from jobworker.iteration.enumerators import (
     throttled,
 )
 from jobworker.iteration.enumerators.splitting import split_csv
+from jobworker.iteration.enumerators.sql import split_sql
 from jobworker.iteration.exports import CsvFile, ExportingJob, JsonLinesFile, RawFile, S3Bucket, S3Object, unchanged
 from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.parallel import ParallelJob, split_range
@@ -97,6 +98,7 @@ __all__ = [
     "redis_scan",
     "split_csv",
     "split_range",
+    "split_sql",
     "sql_ranges",
     "sql_records",
     "throttled",

@@ -7,7 +7,7 @@ open for hours keeps a database from cleaning up. Only `sql` imports this, once 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Select
@@ -151,30 +151,49 @@ class SqlWalkAsync(_Walk):
                 yield item, self._keys.cursor(key)
 
 
-def records(bind: Any, query: Any, cursor: Any, *, page: int, count: bool) -> SqlWalk | SqlWalkAsync:
+def records(
+    bind: Any, query: Any, cursor: Any, *, page: int, count: bool, between: list[Any] | None
+) -> SqlWalk | SqlWalkAsync:
     """`sql_records`, once SQLAlchemy is known to be there."""
-    keys = key_set("sql_records", query)
+    keys, after = _begun("sql_records", bind, query, cursor, between)
     described = keys.query.column_descriptions
     is_class = len(described) == 1 and described[0].get("entity") is described[0]["expr"]
     by_session = isinstance(bind, sessionmaker | async_sessionmaker)
     shape = _Records("sql_records", keys, objects=is_class and by_session)
-    walk = _walk("sql_records", bind, shape, keys, cursor, page)
+    walk = _walk("sql_records", bind, shape, keys, after, page)
     return _counted("sql_records", walk, 1) if count else walk
 
 
-def ranges(bind: Any, query: Any, cursor: Any, *, size: int, count: bool) -> SqlWalk | SqlWalkAsync:
+def ranges(
+    bind: Any, query: Any, cursor: Any, *, size: int, count: bool, between: list[Any] | None
+) -> SqlWalk | SqlWalkAsync:
     """`sql_ranges`, once SQLAlchemy is known to be there."""
-    keys = key_set("sql_ranges", query)
-    walk = _walk("sql_ranges", bind, _Ranges("sql_ranges", keys), keys, cursor, size)
+    keys, after = _begun("sql_ranges", bind, query, cursor, between)
+    walk = _walk("sql_ranges", bind, _Ranges("sql_ranges", keys), keys, after, size)
     return _counted("sql_ranges", walk, size) if count else walk
 
 
+def _begun(name: str, bind: Any, query: Any, cursor: Any, between: list[Any] | None) -> tuple[KeySet, Key | None]:
+    """How to walk, within the edges of a slice, and behind which key."""
+    keys = key_set(name, query)
+    after = keys.read(name, cursor)
+    if between is None:
+        return keys, after
+    first, last = (keys.read(name, edge) for edge in between)
+    row_values = getattr(getattr(bind, "dialect", None), "name", "") in ROW_VALUES
+    within = keys.query
+    if first is not None:
+        within = within.where(keys.beyond(first, row_values=row_values))
+    if last is not None:
+        within = within.where(keys.up_to(last, row_values=row_values))
+    return replace(keys, query=within), first if after is None else after
+
+
 def _walk(
-    name: str, bind: Any, shape: _Records | _Ranges, keys: KeySet, cursor: Any, size: int
+    name: str, bind: Any, shape: _Records | _Ranges, keys: KeySet, after: Key | None, size: int
 ) -> SqlWalk | SqlWalkAsync:
     if size < 1:
         raise ConfigurationError(f"{name}: a page of {size} rows never comes to an end; give 1 or more")
-    after = keys.read(name, cursor)
     if isinstance(bind, AsyncEngine | async_sessionmaker):
         return SqlWalkAsync(bind, shape, keys, after, size)
     if isinstance(bind, Engine | sessionmaker):
