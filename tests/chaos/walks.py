@@ -12,8 +12,10 @@ from tests.chaos.jobs import FLUSH_SECONDS
 from tests.chaos.records import Record
 
 NOTICE_SECONDS = 3.0
-WRITE_SECONDS = 0.5  # for a checkpoint that is due to be in Redis, on a machine where all of this runs at once
 """How long a worker that was stopped and comes back may need to hear that its jobs are somebody else's."""
+
+WRITE_SECONDS = 0.5
+"""How long a checkpoint that is due may need to be in Redis, on a machine where all of this runs at once."""
 
 
 @dataclass(slots=True)
