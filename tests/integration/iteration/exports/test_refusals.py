@@ -92,6 +92,19 @@ def test_storage_that_is_away_is_told_and_the_job_goes_on_from_its_last_part(s3:
         assert server.read(KEY) == rows(5)
 
 
+@pytest.mark.parametrize("number", [2, 5])
+def test_file_of_the_same_name_is_there_until_the_new_one_is_complete(s3: S3Server, number: int) -> None:
+    app, job = exporting(checkpoint_seconds=0.0)
+    s3.client.put_object(Bucket=BUCKET, Key=KEY, Body=b"of yesterday")
+    seen: list[bytes] = []
+    job.at = dict.fromkeys(range(number), lambda: seen.append(s3.read(KEY)))
+    with capture(app) as jobs:
+        job.enqueue_sync(number)
+        jobs.run_sync()
+    assert seen == [b"of yesterday"] * number
+    assert s3.read(KEY) == rows(number)
+
+
 def test_row_that_raises_is_the_first_of_the_next_try_and_no_other_is_made_again(s3: S3Server) -> None:
     app, job = exporting()
     job.at = {3: lose}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -46,6 +47,15 @@ class LargeAsync(Large):
 
     async def row(self, item: int, rows: int) -> bytes:  # noqa: ARG002  # as above
         return bytes([65 + item]) * _HALF
+
+
+class LargePressed(Large):
+    """Rows that cannot be pressed into less."""
+
+    gzip = True
+
+    def row(self, item: int, rows: int) -> bytes:  # noqa: ARG002  # as above
+        return random.Random(item).randbytes(_HALF)
 
 
 class Small(ExportingJob):
@@ -109,6 +119,16 @@ async def test_large_export_is_the_same_wherever_it_is_killed(s3: S3Server, job:
 
     simulated = await simulate_drain(job, 5, reset=s3.empty, effects=effects, crash=True, most=12)
     assert simulated.crashes >= 10
+    assert effects()
+
+
+async def test_compressed_export_holds_the_same_wherever_it_is_killed(s3: S3Server) -> None:
+    whole = b"rows:\n" + b"".join(random.Random(item).randbytes(_HALF) for item in range(4))
+
+    def effects() -> bool:
+        return gzip.decompress(s3.read("large.txt")) == whole
+
+    await simulate_drain(LargePressed, 4, reset=s3.empty, effects=effects, crash=True, most=6)
     assert effects()
 
 

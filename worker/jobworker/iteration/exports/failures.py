@@ -17,7 +17,10 @@ _CREDENTIALS = frozenset({
 _REFUSED = frozenset({"403", "AccessDenied", "AllAccessDisabled", "Forbidden"})
 _UNAUTHORIZED = frozenset({401, 403})
 _FEWEST_SERVER_ERROR = 500
-_RIGHTS = "s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts"
+_RIGHTS = (
+    "s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts "
+    "on its objects, and s3:ListBucket on itself"
+)
 
 
 _BUSY = frozenset({"SlowDown", "Throttling", "TooManyRequests"})
