@@ -71,7 +71,13 @@ class OnWorker:
             await before_retry()
             await redis.zrem(KEYS.retry, raw)
             await redis.lpush(KEYS.queue("default"), raw)
-        return await redis.llen(KEYS.queue("default")) == 0 and await self.rig.holds_nothing()
+        # Of one moment: a job that went on between two looks would be in neither.
+        async with redis.pipeline(transaction=True) as looks:
+            looks.execute_command("LLEN", KEYS.queue("default"))
+            looks.execute_command("ZCARD", KEYS.retry)
+            looks.execute_command("HLEN", KEYS.working(self.rig.life.worker))
+            left = await looks.execute()
+        return not any(left) and self.rig.fetch.load == 0
 
 
 class InKit:
