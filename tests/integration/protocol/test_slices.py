@@ -141,11 +141,15 @@ async def test_everything_that_is_kept_of_slices_has_an_end(
 ) -> None:
     worker, job = await birth(), whole()
     entry = await taken(outside, worker, job.to_json())
-    await slices.split(worker, keys, entry.number, job, [1], 100)
+    await slices.split(worker, keys, entry.number, job, [1, 2], 100)
     assert await redis.ttl(keys.slices("one")) > 180 * 24 * 3600
     assert await redis.ttl(keys.progress("one")) > 0
-    ((number, made, part),) = await held_slices(worker, 1)
-    await slices.over(worker, keys, number, made.jid, part, cancelled=True, kept_seconds=60)
+    first, last = await held_slices(worker, 2)
+    await redis.delete(keys.progress("one"))  # as after a month in which nothing ended
+    for number, made, part in (first, last):
+        assert part.count == 2
+        await slices.over(worker, keys, number, made.jid, part, cancelled=part.number == 1, kept_seconds=60)
+        assert await redis.ttl(keys.progress("one")) > 0
     assert 0 < await redis.ttl(keys.slices("one")) <= 60
     assert 0 < await redis.ttl(keys.progress("one")) <= 60
     assert await redis.llen(keys.queue("default")) == 0

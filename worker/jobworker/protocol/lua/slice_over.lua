@@ -5,7 +5,7 @@
 -- cancelled nothing is joined: the whole job is cancelled then.
 -- Asked before Redis knows the end of the slice's own job: a death in between has it walk nothing, and tell it again.
 -- KEYS record, working, slices, progress, iteration, queues, queue, wake: of the worker, then of the whole job
--- ARGV epoch, number, slice, done or cancelled, queue, seconds that the slices are known, and the progress once it ended
+-- ARGV epoch, number, slice, done or cancelled, queue, seconds that slices and progress are known, and once it ended
 -- Returns how many slices are left; -1 where the whole job is unknown by now.
 local record, working, slices, progress, iteration, queues, queue, tokens = unpack(KEYS)
 if redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'STALE'} end
@@ -21,6 +21,7 @@ local left = redis.call('HINCRBY', slices, 'left', -1)
 local now = redis.call('TIME')
 local stamp = string.format('%d%03d', now[1], math.floor(now[2] / 1000))
 redis.call('HSET', progress, 'updated_at', stamp)
+redis.call('EXPIRE', progress, ARGV[6])
 if left > 0 then return {'OK', left} end
 if redis.call('HEXISTS', slices, 'cancelled') == 1 then
   redis.call('HSET', progress, 'end', 'cancelled', 'ended_at', stamp)
