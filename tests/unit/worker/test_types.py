@@ -10,7 +10,7 @@ from mypy import api
 _ROOT = Path(__file__).parents[3]
 
 PAGE = """
-from jobworker import App, IteratingJob, list_items
+from jobworker import App, ExportingJob, IteratingJob, S3Bucket, list_items
 
 app = App()
 
@@ -37,6 +37,17 @@ class Import(IteratingJob):
         return list_items([1], cursor)
 
     def each_iteration(self, item: int, path: str, sheet: int = 0) -> None: ...
+
+
+@app.job
+class Export(ExportingJob):
+    destination = S3Bucket("reports")
+
+    def build_enumerator(self, month: str, top: int = 0, *, cursor: int | None) -> list_items[int]:
+        return list_items([1], cursor)
+
+    def row(self, item: int, month: str, top: int = 0) -> list[int]:
+        return [item]
 
 
 async def enqueue() -> None:
@@ -71,6 +82,11 @@ async def enqueue() -> None:
     await Import.enqueue_many([("/a.csv", 1)])
     await Import.enqueue_many([(7,)])  # wrong
     await Import.enqueue_many([()])  # wrong
+    await Export.enqueue("2026-11", top=3)
+    await Export.enqueue(11)  # wrong
+    await Export.schedule(60, "2026-11", "3")  # wrong
+    await Export.enqueue_many([("2026-11",), ("2026-12",)])
+    await Export.enqueue_many([("2026-11", "3")])  # wrong
 
 
 def enqueue_in_plain_code() -> None:
@@ -81,6 +97,9 @@ def enqueue_in_plain_code() -> None:
     Import.enqueue_many_sync([("/a.csv",)])
     Import.enqueue_many_sync([(7,)])  # wrong
     Import.schedule_sync(60, 7)  # wrong
+    Export.enqueue_sync()  # wrong
+    Export.enqueue_many_sync([(11,)])  # wrong
+    Export.schedule_sync(60, "2026-11")
     mail("a", 2)
     mail(7)  # wrong
 """

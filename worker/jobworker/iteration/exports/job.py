@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from jobworker.errors import ConfigurationError
 from jobworker.iteration.exports.buckets import S3Bucket
+from jobworker.iteration.exports.enqueueing import EnqueuedByRow
 from jobworker.iteration.exports.formats import CsvFile, FileFormat
 from jobworker.iteration.exports.leftovers import Leftovers
 from jobworker.iteration.exports.position import Position
 from jobworker.iteration.exports.upload import Export, Plan
-from jobworker.iteration.job import IteratingJob
 from jobworker.jobs.context import context
 from jobworker.protocol.deaths import DeadJob
 
@@ -21,7 +21,7 @@ SMALLEST_PART = 5 << 20
 """Bytes; S3's bound for all parts but the last."""
 
 
-class ExportingJob(IteratingJob):
+class ExportingJob(EnqueuedByRow):
     """A long job that writes a row of a file for each item.
 
     Define ``destination``, ``build_enumerator`` as in any iterating job, and ``row(self, item, *args)``, async or
