@@ -59,7 +59,7 @@ class Pulse:
         self._written: Progress | None = None
         self._cursor = before.cursor or written_cursor("", None)
         self._first = self._seen = position.done
-        self._looked = self._safe = self._began
+        self._looked = self._safe = self._settled = self._began
         self._timer: asyncio.TimerHandle | None = None
         self._beside: asyncio.Task[None] | None = None
 
@@ -114,7 +114,7 @@ class Pulse:
             run_seconds=round(self._before.run_seconds + now - self._began, 3),
             progress=progress if settled and self._is_news(progress) else None,
             tries=self._tries.failed,
-            age_seconds=max(now - self._safe, 0.0 if self.sink is None else self.sink.age_seconds),
+            age_seconds=max(now - min(self._safe, self._settled), 0.0 if self.sink is None else self.sink.age_seconds),
         )
         try:
             kept = await self._keeper.checkpoint(state, wait=wait)
@@ -138,6 +138,8 @@ class Pulse:
     def _watch(self, now: float) -> None:
         """Note since when something is not safe: an item in work began no earlier than the last look that missed it."""
         done = self._position.done
+        if self.settled():
+            self._settled = now
         if not self._position.busy:
             self._safe = now
         elif done is not self._seen:

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from jobworker import IteratingJob, NotHeld, list_items, throttled
+from jobworker.iteration.items import Tries
+from jobworker.iteration.progress import JobProgress
 from jobworker.iteration.pulse import Pulse
 from jobworker.iteration.run import End, Kept, Run
+from jobworker.iteration.walks import Position
 from jobworker.jobs.context import CURRENT, Context, Interruption
-from jobworker.protocol.records import Checkpoint
+from jobworker.protocol.records import Checkpoint, IterationState
 from jobworker.testing import MemoryKeeper, Places
 from tests.waiting import wait_until
 
@@ -298,6 +301,29 @@ async def test_who_looks_from_another_thread_never_sees_half_a_step() -> None:
     assert len(seen) > 5
     assert all(cursor == processed for cursor, processed in seen)
     assert seen == sorted(seen)
+
+
+async def test_item_that_is_counted_and_whose_cursor_is_not_stored_yet_is_not_told() -> None:
+    job, keeper = Counts(), Notes(Places())
+    job.progress = JobProgress()
+    position = Position(3, 3)
+    pulse = Pulse(job, keeper, position, IterationState(), Tries(), lambda _: None)
+    job.progress.processed = 4  # the thread of the walk is just here
+    await pulse.flush(wait=False)
+    (state,) = keeper.written
+    assert (state.cursor, state.progress and state.progress.processed) == (b"3", 3)
+
+
+@pytest.mark.looptime
+async def test_checkpoint_is_no_younger_than_what_the_jobs_own_store_committed() -> None:
+    job, keeper, committed = Counts(), Notes(Places()), True
+    job.progress = JobProgress()
+    pulse = Pulse(job, keeper, Position(3, 3), IterationState(), Tries(), lambda _: None)
+    pulse.settled = lambda: committed
+    for committed, seconds in ((True, 7), (False, 11), (False, 13), (True, 17)):  # noqa: B007  # the store looks at it
+        await asyncio.sleep(seconds)
+        await pulse.flush(wait=False)
+    assert [state.age_seconds for state in keeper.written] == [0, 11, 24, 0]
 
 
 def _hurry(hurry: Callable[[], None], over: threading.Event) -> None:
