@@ -132,8 +132,9 @@ async def test_no_job_is_lost_when_its_worker_is_killed_while_it_is_laid_aside(
 
 
 async def test_job_whose_parking_was_carried_out_and_never_answered_rests_once(
-    redis: Redis, redis_server: RedisServer
+    redis: Redis, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "jobworker.jobs")
     app = App()
     items: list[int] = []
 
@@ -157,6 +158,7 @@ async def test_job_whose_parking_was_carried_out_and_never_answered_rests_once(
         await all_rest(redis, [jid])
         await wait_until(rig.holds_nothing, 15)
         assert proxy.lost == 1
+        assert [record.message for record in caplog.records if record.name == "jobworker.jobs"] == ["job paused"]
         assert await redis.llen(KEYS.queue("default")) == 0
         assert await inflight(redis, KEYS) == {}
         # The worker goes on with other jobs.

@@ -145,14 +145,19 @@ class RedisKeeper:
         False if it shall go on by now, and went back to its queue. Either way it is not this worker's any more.
 
         Raises:
-            NotHeld: the job is somebody else's by now, or an earlier call was carried out whose answer was lost.
+            NotHeld: the job is somebody else's by now.
         """
 
         async def lay_aside(scripts: WorkerScripts, keys: Keys, _: Number, jid: str) -> bool:
             redis = self._life.redis
             return await control.park(redis, keys, scripts.worker, scripts.epoch, self._run.entry, jid)
 
-        return await self._held(lay_aside)
+        try:
+            return await self._held(lay_aside)
+        except NotHeld:
+            if self._run.disowned:
+                raise
+            return True  # in this life nobody else lets go of it: an earlier call was carried out, its answer lost
 
     async def split_before(self) -> Split | None:
         """What keeps the job from being split: that it was, or that somebody cancelled or paused it.
