@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.redis
 start_pod = pods.start_pod  # a fixture
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 async def walked(redis: Redis, name: str) -> list[int]:
