@@ -97,6 +97,11 @@ def left(s3: S3Server, key: str) -> Any:
     return found and (gzip.decompress(found) if key.endswith(".gz") else found), sorted(objects), s3.uploads()
 
 
+def all_or_nothing(whole: Any, found: Any) -> bool:
+    """Of a job that was cancelled: the file if that came too late, and else nothing at all."""
+    return bool(found == whole or (not found[0] and found[1:] == ([], [])))
+
+
 @pytest.mark.parametrize(("job", "key"), [(Small, "small.csv"), (SmallPressed, "small.csv.gz")])
 def test_short_export_is_the_same_wherever_it_is_killed(s3: S3Server, job: type[IteratingJob], key: str) -> None:
     def effects() -> Any:
@@ -107,9 +112,16 @@ def test_short_export_is_the_same_wherever_it_is_killed(s3: S3Server, job: type[
     assert effects() == SMALL
 
 
-def test_short_export_that_is_interrupted_everywhere_leaves_nothing_but_its_file(s3: S3Server) -> None:
-    simulate_drain_sync(Small, 6, reset=s3.empty, effects=lambda: left(s3, "small.csv"))
-    assert left(s3, "small.csv") == (SMALL, ["small.csv"], [])
+def test_short_export_that_is_interrupted_or_cancelled_anywhere_leaves_nothing_but_its_file(s3: S3Server) -> None:
+    seen: list[Any] = []
+
+    def effects() -> Any:
+        seen.append(left(s3, "small.csv"))
+        return seen[-1]
+
+    simulated = simulate_drain_sync(Small, 6, reset=s3.empty, effects=effects, cancel=all_or_nothing)
+    assert seen[0] == (SMALL, ["small.csv"], [])
+    assert simulated.cancellations > 5
 
 
 @pytest.mark.parametrize("job", [Large, LargeAsync])
@@ -132,10 +144,14 @@ async def test_compressed_export_holds_the_same_wherever_it_is_killed(s3: S3Serv
     assert effects()
 
 
-async def test_large_export_that_is_interrupted_everywhere_leaves_nothing_but_its_file(s3: S3Server) -> None:
+async def test_large_export_that_is_interrupted_or_cancelled_anywhere_leaves_nothing_but_its_file(s3: S3Server) -> None:
+    seen: list[Any] = []
+
     def effects() -> Any:
         found, objects, uploads = left(s3, "large.txt")
-        return found == large(5), objects, uploads
+        seen.append((found == large(5), objects, uploads))
+        return seen[-1]
 
-    await simulate_drain(Large, 5, reset=s3.empty, effects=effects, most=10)
-    assert effects() == (True, ["large.txt"], [])
+    simulated = await simulate_drain(Large, 5, reset=s3.empty, effects=effects, cancel=all_or_nothing, most=8)
+    assert seen[0] == (True, ["large.txt"], [])
+    assert simulated.cancellations > 4
