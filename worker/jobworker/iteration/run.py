@@ -15,7 +15,7 @@ from typing import Any, cast
 from jobworker.errors import ConfigurationError, NotHeld
 from jobworker.iteration.cursors import read_cursor
 from jobworker.iteration.enumerators import Counted
-from jobworker.iteration.enumerators.walking import Interrupted, async_pairs, plain_pairs
+from jobworker.iteration.enumerators.walking import Interrupted, plain_pairs
 from jobworker.iteration.items import Tries, async_work_of, work_of
 from jobworker.iteration.job import Aborted, IteratingJob
 from jobworker.iteration.keeping import Keeper, Kept, Place, kept_as
@@ -295,8 +295,8 @@ class Run:
             kept = cast("AsyncStore | None", store)
             work = async_work_of(self._job, self._args, kept, self._tries)
             # A sink works between the items too, and what it is at then must not be cut.
-            items = async_pairs(enumerator) if self._sink is not None else self._waiting.pairs(enumerator)
-            return await settled_async(kept, walk.on_loop(items, work, lambda: self._look_async(kept)))
+            lots = self._waiting.lots(enumerator, ends=self._sink is None)
+            return await settled_async(kept, walk.on_loop(lots, work, lambda: self._look_async(kept)))
         loop = asyncio.get_running_loop()
         pairs, plain = plain_pairs(enumerator), cast("Store | None", store)
 

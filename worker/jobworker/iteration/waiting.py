@@ -7,10 +7,10 @@ no item yet waits some seconds more for its first one, so that a slow enumerator
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any
 
-from jobworker.iteration.enumerators.walking import Enumerator, Interrupted, async_pairs
+from jobworker.iteration.enumerators.walking import Enumerator, Interrupted, closed
 
 _FIRST_ITEM_SECONDS = 10.0
 
@@ -24,23 +24,30 @@ class Waiting:
         self._task: asyncio.Task[Any] | None = None
         self._inside = self._found = self._ended = False
 
-    async def pairs(self, enumerator: Enumerator) -> AsyncGenerator[tuple[Any, Any], None]:
-        """What the enumerator gives.
+    async def lots(
+        self, enumerator: Enumerator, *, ends: bool = True
+    ) -> AsyncGenerator[Iterable[tuple[Any, Any]], None]:
+        """What the enumerator gives, in lots that can be walked without waiting: one pair each, or all if it is plain.
+
+        ``ends``: the wait for a pair may be ended.
 
         Raises:
-            Interrupted: the wait for the next pair was ended.
+            Interrupted: it was.
         """
         if not isinstance(enumerator, AsyncIterable):
-            async for pair in async_pairs(enumerator):
-                yield pair
+            plain = iter(enumerator)
+            try:
+                yield plain
+            finally:
+                closed(plain)
             return
         pairs = aiter(enumerator)
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task() if ends else None
         try:
             self._inside = True
             async for pair in pairs:
                 self._inside, self._found = False, True
-                yield pair
+                yield (pair,)
                 self._inside = True
         except asyncio.CancelledError:
             # Somebody else may want the whole job to end at the same time.

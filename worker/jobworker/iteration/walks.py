@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from jobworker.iteration.enumerators.walking import closed
@@ -83,7 +83,7 @@ class Walk(Generic[E]):
 
     async def on_loop(
         self,
-        pairs: AsyncGenerator[tuple[Any, Any], None],
+        lots: AsyncGenerator[Iterable[tuple[Any, Any]], None],
         work: AsyncWork | None,
         look: Callable[[], Awaitable[E | None]],
     ) -> E:
@@ -95,26 +95,27 @@ class Walk(Generic[E]):
         try:
             if interruption.requested and (end := await look()) is not None:
                 return end
-            async for item, cursor in pairs:
-                at.busy = True
-                if work is not None:
-                    await work(item, cursor)
-                elif number == 1:
-                    await each(item, first)
-                elif not number:
-                    await each(item)
-                else:
-                    await each(item, *args)
-                done += 1
-                progress.processed = done
-                at.done = cursor, done
-                at.busy = False
-                if (at.look or interruption.requested) and (end := await look()) is not None:
-                    return end
-                if clock() > breath:
-                    await asyncio.sleep(0)
-                    breath = clock() + _BREATH_SECONDS
+            async for lot in lots:
+                for item, cursor in lot:
+                    at.busy = True
+                    if work is not None:
+                        await work(item, cursor)
+                    elif number == 1:
+                        await each(item, first)
+                    elif not number:
+                        await each(item)
+                    else:
+                        await each(item, *args)
+                    done += 1
+                    progress.processed = done
+                    at.done = cursor, done
+                    at.busy = False
+                    if (at.look or interruption.requested) and (end := await look()) is not None:
+                        return end
+                    if clock() > breath:
+                        await asyncio.sleep(0)
+                        breath = clock() + _BREATH_SECONDS
             return self._done
         finally:
             at.busy = False
-            await pairs.aclose()
+            await lots.aclose()
