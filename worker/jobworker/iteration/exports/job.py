@@ -114,7 +114,7 @@ class ExportingJob(EnqueuedByRow):
 
 
 def _each_iteration(cls: type[ExportingJob]) -> Any:
-    """Async if anything of the job is; it takes what ``row`` takes, so that the job is enqueued with that."""
+    """Async if anything of the job is. It takes what ``row`` takes, or else ``build_enumerator``: what is enqueued."""
     row = getattr(cls, "row", None)
     build = getattr(cls, "build_enumerator", None)
 
@@ -129,4 +129,9 @@ def _each_iteration(cls: type[ExportingJob]) -> Any:
     chosen: Any = take_async if is_async else take
     if row is not None:
         chosen.__signature__ = inspect.signature(row)
+    elif build is not None:
+        own = inspect.signature(take)
+        of_item = list(own.parameters.values())[:2]
+        of_job = [each for each in inspect.signature(build).parameters.values() if each.name not in {"self", "cursor"}]
+        chosen.__signature__ = own.replace(parameters=[*of_item, *of_job])
     return chosen

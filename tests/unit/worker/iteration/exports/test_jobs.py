@@ -43,6 +43,23 @@ def test_export_is_enqueued_with_what_its_row_takes() -> None:
             job.enqueue_sync()  # type: ignore[call-arg]  # on purpose
 
 
+def test_export_without_a_row_is_enqueued_with_what_its_walk_takes() -> None:
+    app = App()
+
+    @app.job
+    class Rows(ExportingJob):
+        destination = BUCKET
+
+        def build_enumerator(self, month: str, top: int = 3, *, cursor: int | None) -> Any:
+            return list_items([[month, number] for number in range(top)], cursor)
+
+    with capture(app) as jobs:
+        Rows.enqueue_sync("2026-11", top=2)
+        assert [each.args for each in jobs] == [["2026-11", 2]]
+        with pytest.raises(TypeError, match="month"):
+            Rows.enqueue_sync()
+
+
 def test_export_is_async_if_anything_of_it_is() -> None:
     class Rows(Numbers):
         async def row(self, item: int, month: str, top: int = 3) -> list[Any]:  # type: ignore[override]  # noqa: ARG002  # on purpose
