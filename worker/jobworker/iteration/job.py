@@ -157,7 +157,7 @@ class IteratingJob:
         """End the job here: `on_stop` and `on_complete` follow, no further item, and the present one does not count."""
         raise Aborted
 
-    def store(self) -> Store | AsyncStore | None:
+    def checkpoint_store(self) -> Store | AsyncStore | None:
         """What keeps the job's place beside Redis, in one step with its effects; None for nothing."""
         return None if self.checkpoints is None else self.checkpoints.seat(self)
 

@@ -132,7 +132,7 @@ class Run:
         if isinstance(self._job, FillsSink):
             self._sink = pulse.sink = self._job.open_sink(position.done[0], self._args)
         self._first = not place.state.executions
-        store = self._job.store()
+        store = self._job.checkpoint_store()
         if store is not None:
             self._storing = Storing(store, self._in_thread, is_async=self._is_async)
             pulse.settled = lambda: store.settled
