@@ -11,58 +11,26 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
-from jobworker.errors import JobTimeout, JobworkerError, MalformedPayload, NotHeld, UnknownJob
-from jobworker.iteration.job import IteratingJob
-from jobworker.iteration.parallel import run_class
-from jobworker.iteration.run import End, Keeper
+from jobworker.errors import JobTimeout, MalformedPayload, NotHeld, UnknownJob
 from jobworker.jobs.context import CURRENT, Context
 from jobworker.jobs.definition import Kind
 from jobworker.jobs.middleware import Skipped, around, around_plain, on_loop
 from jobworker.jobs.registry import Registry
 from jobworker.protocol import payload as payloads
-from jobworker.protocol.places import Over
-from jobworker.protocol.records import Entry, Finished, Number, Outcome, Side
+from jobworker.protocol.records import Entry, Finished, Number, Outcome
 from jobworker.runtime.failure import Failures
-from jobworker.runtime.running import Ended, Running
+from jobworker.runtime.running import Back, Cut, Ended, Parked, Running
 from jobworker.runtime.state import WorkerState
 from jobworker.runtime.threads import Threads
 from jobworker.runtime.timelimit import TimeLimit
 from jobworker.runtime.unacknowledged import Unacknowledged
+from jobworker.runtime.walking import WorkersKeeper, walk
 
 log = logging.getLogger("jobworker.jobs")
 
 _MEMORY = 100  # jobs that the mean duration remembers
-
-
-class _Back(JobworkerError):
-    """The run ended before the job did: it goes back to its queue."""
-
-    def __init__(self, side: Side = "front") -> None:
-        super().__init__(side)
-        self.side = side
-
-
-class _Cut(_Back):
-    """The same, since the process ends."""
-
-
-class _Parked(_Back):
-    """The job rests, or goes on elsewhere: Redis has been told."""
-
-
-class WorkersKeeper(Keeper, Protocol):
-    """What a worker needs of a keeper beyond the walk."""
-
-    def listening(self, hurry: Callable[[], None]) -> AbstractContextManager[None]:
-        """Call ``hurry`` when somebody wants the job to cancel or to pause."""
-        ...
-
-    async def park(self) -> bool:
-        """Lay the job aside, or put it back to its queue if it shall go on by now. Was it laid aside?"""
-        ...
 
 
 KeeperOf = Callable[[Running], WorkersKeeper]
@@ -233,7 +201,7 @@ class Executor:
         for job in self.running.values():
             if job.cut:
                 job.ended = time.monotonic()
-                self._ended.append((job, _Cut()))
+                self._ended.append((job, Cut()))
         self._state.wake.set()
 
     def _let_go(self, job: Running) -> bool:
@@ -290,7 +258,7 @@ class Executor:
         except Skipped as skipped:
             log.info("job skipped by the middleware %s: it is done", skipped, extra=job.context.fields)
         except asyncio.CancelledError as cancelled:
-            error = _Cut() if job.cut else cancelled
+            error = Cut() if job.cut else cancelled
             if job.limit is not None and job.limit.over and not job.cut:
                 error = JobTimeout(f"cancelled after {job.limit.seconds:g} s, its time limit")
         except BaseException as raised:  # noqa: BLE001  # the border to the user's code: sys.exit() in a job is its own
@@ -303,32 +271,9 @@ class Executor:
         return called
 
     async def _walk(self, job: Running) -> None:
-        iterating: IteratingJob = job.definition.target()
-        keeper = self._keeper_of(job)
-        walk = run_class(job.definition.target)(
-            iterating,
-            job.payload.args,
-            keeper,
-            self._state.interruption,
-            self._threads.call,
-            max_seconds=self._registry.max_run_seconds,
+        job.over = await walk(
+            job, self._keeper_of(job), self._state.interruption, self._threads.call, self._registry.max_run_seconds
         )
-        try:
-            with keeper.listening(walk.hurry):
-                end = await walk()
-            if end is End.PAUSED:
-                rests = await keeper.park()
-                log.info("job %s", "paused" if rests else "was resumed before it rested", extra=job.context.fields)
-                raise _Parked
-        except NotHeld:
-            log.warning("job stopped: another worker has it by now", extra=job.context.fields)
-            raise
-        if end is End.SPLIT:
-            return
-        if end not in {End.COMPLETE, End.CANCELLED}:
-            raise _Back("back" if end is End.MADE_ROOM else iterating.returns_to)
-        kinds, seconds = iterating.progress.kinds, round(iterating.progress_seconds)
-        job.over = Over(job.payload.jid, end is End.CANCELLED, seconds, kinds)
 
     def _run_in_thread(self, job: Running | None) -> None:
         """This plain job, and those that follow it in its slot."""
@@ -391,16 +336,16 @@ class Executor:
             self._state.wake.set()
 
     def _outcome(self, job: Running, error: BaseException | None) -> Ended:
-        if error is None or isinstance(error, _Back):
+        if error is None or isinstance(error, Back):
             return Ended(back=error is not None)
         return Ended(finished=self._failures.finished(job.entry, job.payload, job.context, error, job.seconds))
 
     def _collect_other(self, job: Running, error: BaseException | None, into: Unacknowledged) -> None:
         if job.disowned:
             log.warning("job ended here, but its result is somebody else's to give", extra=job.context.fields)
-        elif isinstance(error, _Parked):
+        elif isinstance(error, Parked):
             return
-        elif isinstance(error, _Back):
+        elif isinstance(error, Back):
             into.give_back(job.entry, error.side)
             log.info(
                 "job goes back to the %s of its queue", error.side, extra={**job.context.fields, "seconds": job.seconds}

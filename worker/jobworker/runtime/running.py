@@ -1,4 +1,4 @@
-"""A job that a worker has taken, from its arrival to its end."""
+"""A job that a worker has taken, from its arrival to its end, and the ways in which its run may end before it does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jobworker.errors import JobworkerError
 from jobworker.jobs.context import Context
 from jobworker.jobs.definition import Definition
 from jobworker.protocol.payload import Payload
 from jobworker.protocol.places import Over
-from jobworker.protocol.records import Entry, Finished
+from jobworker.protocol.records import Entry, Finished, Side
 from jobworker.runtime.timelimit import TimeLimit
 
 
@@ -52,3 +53,19 @@ class Ended(NamedTuple):
 
     back: bool = False
     finished: Finished | None = None
+
+
+class Back(JobworkerError):
+    """The run ended before the job did: it goes back to its queue."""
+
+    def __init__(self, side: Side = "front") -> None:
+        super().__init__(side)
+        self.side = side
+
+
+class Cut(Back):
+    """The same, since the process ends."""
+
+
+class Parked(Back):
+    """The job rests, or goes on elsewhere: Redis has been told."""
