@@ -1,7 +1,8 @@
 """The port for jobs that keep their own place, in one step with their effects: in a transaction of their database.
 
-A job brings one by `IteratingJob.checkpoint_store`. Redis is told all the same, for whoever watches; where the job goes on is the
-store's to say. All calls come from where the items run: a plain job's from its thread, an async job's are awaited.
+A job brings one by `IteratingJob.checkpoint_store`. Redis is told all the same, for whoever watches; where the job goes
+on is the store's to say. All calls come from where the items run: a plain job's from its thread, an async job's are
+awaited.
 """
 
 from __future__ import annotations
