@@ -117,7 +117,8 @@ async def test_parallel_jobs_are_joined_whatever_dies(redis: Redis, mortal: Mort
     assert await redis.smembers("test:early") == set()
     joined = await counts(redis, "test:joined")
     assert set(joined) == set(jids)
-    assert sum(joined.values()) <= len(jids) + kills
+    # A death may come in the middle of as many joins as there are slots.
+    assert sum(joined.values()) <= len(jids) + kills * 3
     rows = [await counts(redis, f"test:rows:{jid}") for jid in jids]
     assert [sorted(map(int, each)) for each in rows] == [list(range(90))] * len(jids)
     # Three slots, each of which walks at most some tens of rows between two checkpoints.
