@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ _PEERS = Path(__file__).parent / "peers/ruby"
 _WALK_SECONDS = 300.0
 _START_SECONDS = 60.0
 _NO_REDIS = Counters(0, 0, 0.0, 0)
+_ASK_SECONDS = 1.0
 _LOOK_SECONDS = 0.005
 
 
@@ -80,9 +82,14 @@ class Rig:
         Raises:
             RoundFailed: it told nothing, or not of all rows.
         """
-        told, counted = self.place(), self.server.counters()
+        failed, told, counted = self._failed(), self.place(), self.server.counters()
         self._client.enqueue(job, [{**task, "told": str(told)}], queue=queue, retry=False)
-        if not until(lambda: told.exists() or worker.ended(), _WALK_SECONDS, _LOOK_SECONDS) or not told.exists():
+        deadline = time.monotonic() + _WALK_SECONDS
+        # Redis is asked once a second only, since what it does is counted.
+        while not until(lambda: told.exists() or worker.ended(), _ASK_SECONDS, _LOOK_SECONDS):
+            if self._failed() > failed or time.monotonic() > deadline:
+                break
+        if not told.exists():
             raise RoundFailed(f"{job} told nothing of {task}: {worker.last_words()}")
         return _read(told.read_text(), task, self.server.counters().since(counted))
 
@@ -130,6 +137,9 @@ class Rig:
     def place(self) -> Path:
         """Where something new can be told."""
         return self._folder / f"told-{next(self._numbers)}"
+
+    def _failed(self) -> int:
+        return int(self.server.client.get("stat:failed") or 0)
 
     def _workers(self) -> int:
         return int(self.server.client.scard("processes"))

@@ -70,6 +70,11 @@ def test_a_walk_that_missed_rows_has_no_figure(rig: Rig, sources: Sources) -> No
         rig.loop(task)
 
 
+def test_a_job_that_raised_is_not_waited_for(rig: Rig) -> None:
+    with rig.worker() as worker, pytest.raises(RoundFailed, match="there is nothing called 'no such walk'"):
+        rig.run(worker, variant("nothing", Kind.PLAIN), {"kind": "no such walk", "place": 1, "rows": 1})
+
+
 def test_every_walk_goes_on_behind_its_cursor(rig: Rig, sources: Sources) -> None:
     places = {"csv": str(sources.csv()), "json": str(sources.json()), "sql": f"sqlite:///{sources.sqlite()}"}
     took = first_items(rig, [task_at(kind, place, 1_500) for kind, place in places.items()])
