@@ -36,6 +36,7 @@ class Tracking:
         self._redis = redis
         self._link = link
         self._watches: list[Watched] = []
+        self._by_key: dict[bytes, list[Watched]] = {}  # a worker may run a thousand jobs, each with a key of its own
         self._asked: deque[Watched | None] = deque()
         self._connection: Any = None
         self.works = False
@@ -49,10 +50,16 @@ class Tracking:
     def add(self, watched: Watched) -> None:
         """Tell it of its keys, from its first `Watched.arm` on."""
         self._watches.append(watched)
+        for name in watched.names:
+            self._by_key.setdefault(name, []).append(watched)
 
     def unwatch(self, watched: Watched) -> None:
         """Tell nothing of it any more."""
         self._watches.remove(watched)
+        for name in watched.names:
+            self._by_key[name].remove(watched)
+            if not self._by_key[name]:
+                del self._by_key[name]
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -113,8 +120,9 @@ class Tracking:
 
     async def _on_push(self, message: list[Any]) -> object:
         keys = message[1]
-        for watched in list(self._watches):
-            watched.told(keys)
+        changed = self._watches if keys is None else [each for key in keys for each in self._by_key.get(key, ())]
+        for watched in tuple(changed):
+            watched.told()
         return _PUSHED
 
     def _close(self) -> None:
@@ -140,7 +148,7 @@ class Watched:
     ) -> None:
         self.keys = tuple(keys)
         self.question: tuple[str, ...] = ("EXISTS", *keys)
-        self._names = frozenset(key.encode() for key in keys)
+        self.names = frozenset(key.encode() for key in keys)
         self._tracking = tracking
         self._found = found
         self._changed = changed
@@ -170,9 +178,9 @@ class Watched:
         """
         raise error
 
-    def told(self, keys: list[bytes] | None) -> None:
-        """These keys have changed; None stands for all of them."""
-        if self._armed and (keys is None or not self._names.isdisjoint(keys)):
+    def told(self) -> None:
+        """One of its keys has changed."""
+        if self._armed:
             self._armed = False
             self._changed()
 
