@@ -16,6 +16,7 @@ from rich.console import Console
 from jobworker import App, Client, ConfigurationError, Context, ParallelJob, split_range
 from jobworker.cli import job_control
 from jobworker.cli.progress import described, frame
+from jobworker.protocol import payload as payloads
 from jobworker.protocol.control import Standing, Wanted
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
@@ -203,6 +204,12 @@ async def test_paused_job_rests_with_its_slices_until_it_is_resumed(redis: Redis
     async with rigged(redis, application(effects), concurrency=2) as rig:
         jid = await rig.enqueue("Sum", 100, 5)
         await wait_until(reached.is_set, 10)
+
+        async def only_slices_are_held() -> bool:
+            held = await rig.life.fleet.held(rig.life.worker)
+            return all(payloads.parse(entry.payload).jid != jid for entry in held)
+
+        await wait_until(only_slices_are_held, 10)
         told = await job_control.ask(redis, KEYS, jid, Wanted.PAUSE)
         assert told.words.startswith("waits for 5 of its slices: each of them rests after the item")
         gate.set()
