@@ -68,7 +68,9 @@ async def test_whole_job_takes_no_slot_while_its_slices_run(redis: Redis, client
         assert found is not None
         assert found.slices is not None
         assert [one.state for one in found.slices] == [JobState.RUNNING, JobState.WAITING]
-        assert [run.payload.jid for run in rig.executor.running.values()] == [slice_jid(jid, 0)]
+        await wait_until(
+            lambda: [run.payload.jid for run in rig.executor.running.values()] == [slice_jid(jid, 0)], 10, "one job"
+        )
         gate.set()
         await ended(client, jid)
     assert effects.joined == [(4, 2)]
