@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -43,6 +44,17 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def sqlite_url(folder: Path) -> str:
     """A file; who finds it locked waits for half a second and not for five."""
     return f"sqlite:///{folder / 'effects.db'}?timeout=0.5"
+
+
+def hasty(engine: Any) -> Any:
+    """The engine, plain or async; SQLite does not wait for the disk, which would take minutes on a busy machine."""
+
+    def on_connect(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF").close()
+
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(getattr(engine, "sync_engine", engine), "connect", on_connect)
+    return engine
 
 
 def of_async(url: str) -> str:

@@ -23,7 +23,7 @@ from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
 from jobworker.iteration.transactions.store import Superseded
 from jobworker.jobs.context import CURRENT, Context, Interruption
 from jobworker.protocol.records import IterationState
-from tests.integration.iteration.conftest import of_async, sqlite_url
+from tests.integration.iteration.conftest import hasty, of_async, sqlite_url
 from tests.waiting import wait_until
 
 KINDS = ["connection", "session", "async connection", "async session"]
@@ -58,12 +58,13 @@ class Sitting:
         self.kind = kind
         self._is_async, self._by_session = "async" in kind, "session" in kind
         self.engine: Any = create_async_engine(of_async(url)) if self._is_async else sa.create_engine(url)
+        hasty(self.engine)
         maker: Any = async_sessionmaker if self._is_async else sessionmaker
         self.bind = maker(self.engine) if self._by_session else self.engine
         self.options = {"every": 3, "seconds": 3600.0, **options}
         self.checkpoints = SqlCheckpoints(self.bind, **self.options)
         self.seat: Any = self.checkpoints.seat(self.job)
-        self.others = sa.create_engine(url)
+        self.others = hasty(sa.create_engine(url))
 
     def __call__(self) -> Sitting:
         """Another run of the same job."""
@@ -146,7 +147,7 @@ async def sitting(kind: str, url: str) -> AsyncIterator[Sit]:
         made.append(Sitting(kind, url, **options))
         return made[-1]
 
-    engine = sa.create_engine(url)
+    engine = hasty(sa.create_engine(url))
     Base.metadata.create_all(engine)
     SqlCheckpoints(engine).create_table()
     engine.dispose()

@@ -237,6 +237,11 @@ def _check(target: type[IteratingJob]) -> None:
                 f"{target.__qualname__}: {option} is {getattr(target, option)!r}; it must be {meaning}"
             )
     is_async = inspect.iscoroutinefunction(getattr(target, "each_iteration", None))
+    if target.checkpoints is not None and hasattr(target, "open_sink"):
+        raise ConfigurationError(
+            f"{target.__qualname__} is an export and has checkpoints: its file is its checkpoint, and what else it "
+            "does cannot be one step with both; write the effects in a job of their own"
+        )
     if target.checkpoints is not None and hasattr(target, "each_iteration") and target.checkpoints.is_async != is_async:
         raise ConfigurationError(
             f"{target.__qualname__}: the engine of its checkpoints is {_KINDS[target.checkpoints.is_async]}, but "

@@ -265,15 +265,19 @@ class Run:
         job, over = self._job, end in _OVER
         callbacks = [job.on_cancel] if end is End.CANCELLED else []
         callbacks += [job.on_stop, job.on_complete] if over else [job.on_stop]
+        place: Place | None = None
         while True:
             try:
-                await self._call_together(callbacks, over=over)
+                if place is not None:
+                    await self._load(cast("Storing", self._storing), place)
+                if not self._over:  # or the commit came to pass, and its answer was lost
+                    await self._call_together(callbacks, over=over)
                 return end
             except TakenBack as back:
                 found = await self._after(back)
             if isinstance(found, End):
                 return found if over else end
-            await self._load(cast("Storing", self._storing), found)
+            place = found
 
     async def _call_together(self, callbacks: Sequence[Callable[[], Any]], *, over: bool = False) -> None:
         """With a store of the job's own their effects are one step."""
