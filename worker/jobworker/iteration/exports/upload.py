@@ -156,6 +156,7 @@ class Export:
     def part(self) -> _Steps:
         """Upload what is there as a part."""
         if self._position.upload is None:
+            yield None  # a late worker would leave an upload that nobody knows
             yield self._begin_upload
             yield None
         yield lambda: self._upload(self._counted, self._cursor)
