@@ -14,6 +14,7 @@ from jobworker import App, Client, IteratingJob, SyncClient, number_range
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.progress import JobProgress
+from jobworker.protocol.records import WorkerId
 from jobworker.testing import capture
 from tests.integration.worker.rig import rigged
 from tests.redis_server import RedisServer
@@ -157,6 +158,19 @@ async def test_states_of_a_job_that_waits_fails_and_is_cancelled(
         other = await client.enqueue("Import", [9], retry=0)
         failed = await ended(client, other)
     assert (failed.state, failed.processed, failed.ended_at) == (JobState.FAILED, 1, None)
+
+
+async def test_entry_of_another_job_under_the_same_number_is_not_taken_for_this_one(
+    redis: Redis, client: Client
+) -> None:
+    """The worker was killed, and its next process has taken as many jobs."""
+    jid = await client.enqueue("Import", [9])
+    await redis.hset(KEYS.progress(jid), mapping={"processed": 4, "worker": "a", "number": 7})
+    other = b'0 default\n{"class":"Import","args":[9],"jid":"other"}'
+    await redis.hset(KEYS.working(WorkerId("a")), "7", other)
+    assert await state(client, jid) is JobState.WAITING
+    await redis.hset(KEYS.working(WorkerId("a")), "7", other.replace(b"other", jid.encode()))
+    assert await state(client, jid) is JobState.RUNNING
 
 
 async def test_errors_are_read_in_pages(redis: Redis, client: Client, job: type[Import]) -> None:

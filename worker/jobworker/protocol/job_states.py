@@ -7,9 +7,10 @@ from enum import Enum
 
 from jobworker.errors import MalformedPayload
 from jobworker.protocol import payload as payloads
-from jobworker.protocol.control import Steps
+from jobworker.protocol.control import Command, Steps
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
+from jobworker.protocol.records import WorkerId
 
 _SCANNED = 1_000  # payloads in one crossing
 
@@ -40,6 +41,17 @@ def ended_as(counts: Mapping[bytes, bytes]) -> JobState | None:
     if end is None:
         return None
     return JobState.CANCELLED if end == b"cancelled" else JobState.DONE
+
+
+def holding(keys: Keys, counts: Mapping[bytes, bytes]) -> Command:
+    """Asks for the entry that was the job's when its last run began: see `holds`."""
+    worker = WorkerId(counts.get(b"worker", b"").decode("utf-8", "replace"))
+    return ("HGET", keys.working(worker), counts.get(b"number", b""))
+
+
+def holds(entry: bytes | None, jid: str) -> bool:
+    """Is it this job's? A worker's next process counts its entries from 1 again."""
+    return entry is not None and _jid(entry.partition(b"\n")[2]) == jid
 
 
 def found_in_sets(keys: Keys, text: str, jids: Collection[str]) -> Steps[dict[JobId, JobState]]:

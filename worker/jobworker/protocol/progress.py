@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 
 from jobworker.protocol.control import Steps
-from jobworker.protocol.job_states import JobState, ended_as, found_in_sets
+from jobworker.protocol.job_states import JobState, ended_as, found_in_sets, holding, holds
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.number_sets import runs, unpacked
 from jobworker.protocol.payload import JobId
@@ -89,12 +89,8 @@ def job_progress(
     if not counts and not parked:
         return None
     page, more = page_of([int(row) for row in rows], errors_after, errors)
-    worker = WorkerId(counts.get(b"worker", b"").decode("utf-8", "replace"))
-    held, messages = yield [
-        ("HEXISTS", keys.working(worker), counts.get(b"number", b"")),
-        ("HMGET", names[1], *(page or [0])),
-    ]
-    state = JobState.RUNNING if held else ended_as(counts) or (JobState.PAUSED if parked else None)
+    entry, messages = yield [holding(keys, counts), ("HMGET", names[1], *(page or [0]))]
+    state = JobState.RUNNING if holds(entry, jid) else ended_as(counts) or (JobState.PAUSED if parked else None)
     slices = None
     if b"slices" in counts:
         slices = yield from slice_progress(keys, jid)

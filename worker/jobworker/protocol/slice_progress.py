@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from jobworker.protocol.control import Command, Steps
-from jobworker.protocol.job_states import JobState, ended_as, found_in_sets
+from jobworker.protocol.job_states import JobState, ended_as, found_in_sets, holding, holds
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
 from jobworker.protocol.places import counts_by_kind
-from jobworker.protocol.records import WorkerId
 from jobworker.protocol.slices import slice_jid
 
 _AT_ONCE = 500  # slices in one crossing
@@ -79,15 +78,11 @@ def _some(keys: Keys, jids: Sequence[JobId], known: Mapping[bytes, bytes], first
     counts = yield [("HGETALL", keys.progress(jid)) for jid in jids]
     commands: list[Command] = []
     for jid, count in zip(jids, counts, strict=True):
-        worker = WorkerId(count.get(b"worker", b"").decode("utf-8", "replace"))
-        commands += [
-            ("HEXISTS", keys.working(worker), count.get(b"number", b"")),
-            ("HEXISTS", keys.parked, jid),
-        ]
+        commands += [holding(keys, count), ("HEXISTS", keys.parked, jid)]
     standing = yield commands
     return [
-        _read(jid, count, known.get(b"s%d" % number, b""), held=bool(held), parked=bool(parked))
-        for number, (jid, count, held, parked) in enumerate(
+        _read(jid, count, known.get(b"s%d" % number, b""), held=holds(entry, jid), parked=bool(parked))
+        for number, (jid, count, entry, parked) in enumerate(
             zip(jids, counts, standing[::2], standing[1::2], strict=True), first
         )
     ]
