@@ -88,14 +88,11 @@ class Lines:
         self.offset = offset
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        line = self._file.readline()
-        if not line:
-            raise StopIteration
-        self.offset += len(line)
-        return line
+        # A generator, since a method called for each line is a tenth of what a row of CSV costs.
+        readline = self._file.readline
+        while line := readline():
+            self.offset += len(line)
+            yield line
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes themselves, from here to the end."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import chain, islice
+from operator import methodcaller
 
 from jobworker.errors import ConfigurationError, CursorMismatch, MalformedItem
 from jobworker.iteration.enumerators.byte_lines import Lines, Source, can_seek, named, place
@@ -76,40 +77,52 @@ class csv_rows:  # noqa: N801  # reads as the verb it is: `return csv_rows(path,
             return sum(1 for _ in self._rows(lines, 0, self._start))
 
     def _rows(self, lines: Lines, done: int, offset: int) -> Iterator[tuple[dict[str, str], list[int]]]:
-        header = self._header or self._next(csv.reader(self._text(lines), delimiter=self._delimiter), lines, 0)
+        header = self._header or self._first(lines)
         if header is None:
             return
         if offset:
             lines.go_on_at(offset)
         rows = csv.reader(self._text(lines), delimiter=self._delimiter)
-        while lines.offset < self._stop and (cells := self._next(rows, lines, done + 1)) is not None:
-            if cells:
-                done += 1
-                yield _row(header, cells), [done, lines.offset]
+        columns, begin, stop = len(header), lines.offset, self._stop
+        if begin >= stop:
+            return
+        try:
+            for cells in rows:
+                begin = lines.offset
+                if cells:
+                    done += 1
+                    row = dict(zip(header, cells, strict=True)) if len(cells) == columns else _uneven(header, cells)
+                    yield row, [done, begin]
+                if begin >= stop:
+                    return
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise self._malformed(lines, f"row {done + 1}", begin, error) from error
+
+    def _first(self, lines: Lines) -> list[str] | None:
+        begin = lines.offset
+        try:
+            return next(csv.reader(self._text(lines), delimiter=self._delimiter), None)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise self._malformed(lines, "the header", begin, error) from error
 
     def _text(self, lines: Lines) -> Iterator[str]:
         """Decoded one by one: the csv reader takes none before it needs it, so the offset stays behind its row."""
         encoding, errors = self._encoding, self._errors
-        if encoding.lower().replace("_", "-") in {"utf-8-sig", "utf8-sig"}:
-            # Only the first line may carry a byte order mark; elsewhere the same bytes are a character of the text.
-            if lines.offset == 0 and (first := next(lines, None)) is not None:
-                yield first.decode(encoding, errors)
-            encoding = "utf-8"
-        for line in lines:
-            yield line.decode(encoding, errors)
+        if encoding.lower().replace("_", "-") not in {"utf-8-sig", "utf8-sig"}:
+            return map(methodcaller("decode", encoding, errors), lines)
+        # Only the first line may carry a byte order mark; elsewhere the same bytes are a character of the text.
+        first = islice(lines, 1 if lines.offset == 0 else 0)
+        return chain(
+            map(methodcaller("decode", encoding, errors), first), map(methodcaller("decode", "utf-8", errors), lines)
+        )
 
-    def _next(self, rows: Any, lines: Lines, number: int) -> list[str] | None:
-        begin = lines.offset
-        try:
-            cells: list[str] | None = next(rows, None)
-        except UnicodeDecodeError as error:
-            raise MalformedItem(
-                f"{lines.name}: {_name_of(number)} at byte {begin} is not {self._encoding} ({error.reason}); give "
-                "csv_rows its encoding=, or errors='replace'"
-            ) from error
-        except csv.Error as error:
-            raise MalformedItem(f"{lines.name}: {_name_of(number)} at byte {begin} is no CSV: {error}") from error
-        return cells
+    def _malformed(self, lines: Lines, what: str, begin: int, error: Exception) -> MalformedItem:
+        where = f"{lines.name}: {what} at byte {begin}"
+        if isinstance(error, UnicodeDecodeError):
+            return MalformedItem(
+                f"{where} is not {self._encoding} ({error.reason}); give csv_rows its encoding=, or errors='replace'"
+            )
+        return MalformedItem(f"{where} is no CSV: {error}")
 
 
 def _one_byte_lines(encoding: str) -> bool:
@@ -119,11 +132,7 @@ def _one_byte_lines(encoding: str) -> bool:
         raise ConfigurationError(f"csv_rows: there is no encoding {encoding!r}; try 'utf-8-sig' or 'cp1252'") from error
 
 
-def _name_of(number: int) -> str:
-    return f"row {number}" if number else "the header"
-
-
-def _row(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+def _uneven(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     row = dict(zip(header, cells, strict=False))
     for name in header[len(cells) :]:
         row[name] = ""

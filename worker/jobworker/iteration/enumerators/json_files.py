@@ -51,15 +51,18 @@ class json_lines(Generic[T]):  # noqa: N801  # reads as the verb it is: `return 
         done, decode = self._done, self._decode
         with Lines(self._source) as lines:
             lines.go_on_at(self._offset)
+            marked = lines.offset == 0
             for line in lines:
-                begin = lines.offset - len(line)
-                value = line.removeprefix(_BYTE_ORDER_MARK).strip() if not begin else line.strip()
+                value = line.strip()
+                if marked:
+                    value, marked = line.removeprefix(_BYTE_ORDER_MARK).strip(), False
                 if not value:
                     continue
                 done += 1
                 try:
                     item = decode(value)
                 except ValueError as error:
+                    begin = lines.offset - len(line)
                     raise MalformedItem(
                         f"{lines.name}: value {done} at byte {begin}: {error}: {value!r:.80}"
                     ) from error
