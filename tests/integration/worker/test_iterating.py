@@ -300,3 +300,22 @@ async def test_thread_of_a_job_whose_time_is_over_walks_no_further(redis: Redis)
         gate.set()
         await wait_until(closed.is_set, 10)
     assert walked == [0], "its retry walks, and two of them would do items twice"
+
+
+async def test_foreign_key_in_the_place_of_its_state_fails_the_job_and_not_the_worker(redis: Redis) -> None:
+    """Waited out as an outage is, it would keep the job, its slot and a deploy for ever."""
+    app = App()
+    app.job(name="Walk")(type("Fresh", (Walk,), {}))
+    Walk.at, Walk.walked = {}, []
+    async with Rig.of(redis, app) as rig:
+        jid = await rig.enqueue("Walk", 3)
+        await redis.set(KEYS.iteration(jid), "somebody else's")
+        rig.start()
+
+        async def failed() -> list[bytes]:
+            return cast("list[bytes]", await redis.zrange(KEYS.retry, 0, -1))
+
+        (told,) = await wait_until(failed, 10)
+        assert "another application writes there: delete the key" in orjson.loads(told)["error_message"]
+        await rig.enqueue("Walk", 3)
+        await wait_until(lambda: Walk.walked == [0, 1, 2], 10)

@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from jobworker.errors import NotHeld, StaleEpoch
+from redis.exceptions import ResponseError
+
+from jobworker.errors import ConfigurationError, NotHeld, StaleEpoch
 from jobworker.iteration.run import Kept, Place, kept_as
 from jobworker.protocol import control, places, slices
 from jobworker.protocol.keys import Keys
@@ -98,8 +100,18 @@ class RedisKeeper:
             except StaleEpoch:
                 self._life.ended(scripts)
             except AWAY as error:
-                self._link.lost(error)
+                self._bear(error)
             await self._pause()
+
+    def _bear(self, error: Exception) -> None:
+        """Wait the error out, unless it is one of this job alone, and for good."""
+        if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
+            key = self._life.keys.iteration(self._run.payload.jid)
+            raise ConfigurationError(
+                f"{key}, or another key with its jid, holds something of another kind: another application writes "
+                f"there: delete the key, and give jobworker a Redis or a key prefix of its own ({error})"
+            ) from error
+        self._link.lost(error)
 
     async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:
         """Write it down. A life that ended meanwhile is waited for: the next one may still hold the job.
@@ -120,7 +132,7 @@ class RedisKeeper:
                 await self._pause()
                 continue
             except AWAY as error:
-                self._link.lost(error)
+                self._bear(error)
                 if not wait:
                     return Kept.LATER
                 await self._pause()
