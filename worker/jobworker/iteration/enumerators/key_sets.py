@@ -29,7 +29,7 @@ ROW_VALUES = frozenset({"postgresql", "sqlite", "mysql", "mariadb"})
 """Dialects that compare (a, b) > (1, 2) by an index on both; elsewhere the same is written out."""
 
 _HINT = "add .order_by(…) with columns that are unique together, such as the primary key"
-_INT64 = range(-(1 << 63), 1 << 63)
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1  # what every reader of JSON takes for the same number
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,12 @@ class KeySet:
 
     def cursor(self, key: Key) -> dict[str, Any]:
         """To go on behind this key."""
-        return {"key": self.names, "after": [_written(value) for value in key]}
+        return self.cursors()(key)
+
+    def cursors(self) -> Callable[[Key], dict[str, Any]]:
+        """`cursor` for the keys of a whole walk, all of which share the names."""
+        names = self.names
+        return lambda key: {"key": names, "after": [_written(value) for value in key]}
 
     def read(self, enumerator: str, cursor: Any) -> Key | None:
         """The key that a cursor tells.
@@ -197,10 +202,13 @@ _READERS = {name: read for name, _, _, read in _KINDS}
 
 
 def _written(value: Any) -> Any:
+    kind = type(value)  # what most keys are, first: this is done for each row
+    if kind is str or (kind is int and _LEAST <= value <= _MOST):
+        return value
     if not isinstance(value, Enum):
         if isinstance(value, str | bool) or (isinstance(value, float) and math.isfinite(value)):
             return value
-        if isinstance(value, int) and value in _INT64:
+        if isinstance(value, int) and _LEAST <= value <= _MOST:
             return value
         for name, kind, write, _ in _KINDS:
             if isinstance(value, kind):

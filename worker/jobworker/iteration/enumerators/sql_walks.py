@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Select
@@ -49,11 +50,18 @@ class _Records:
     def pairs(self, rows: Sequence[Any], size: int, after: Key | None, *, row_values: bool) -> list[tuple[Any, Key]]:
         del after, row_values
         if self._objects:
-            found = [(row[0], tuple(row[1:])) for row in rows]
+            items: Sequence[Any] = [row[0] for row in rows]
+            keys = [tuple(row[1:]) for row in rows]
         else:
-            found = [(row, tuple(row[place] for place in self._places)) for row in rows]
-        refuse_equal(self._name, self._keys, [key for _, key in found])
-        return found[:size]
+            items, keys = rows, self._keys_of(rows)
+        refuse_equal(self._name, self._keys, keys)
+        return list(zip(items, keys, strict=True))[:size]
+
+    def _keys_of(self, rows: Sequence[Any]) -> list[Key]:
+        if len(self._places) == 1:
+            (place,) = self._places
+            return [(row[place],) for row in rows]
+        return list(map(itemgetter(*self._places), rows))
 
 
 class _Ranges:
@@ -119,7 +127,7 @@ class SqlWalk(_Walk):
         self.total = -(-rows // size)
 
     def __iter__(self) -> Generator[tuple[Any, dict[str, Any]], None, None]:
-        after, more = self._after, True
+        after, more, cursor = self._after, True, self._keys.cursors()
         if after is None and self._keys.without_key is not None:
             with _opened(self._bind) as database:
                 self._refuse_null(database.execute(self._keys.without_key).first())
@@ -130,14 +138,14 @@ class SqlWalk(_Walk):
             more = bool(rows)
             for item, key in self._pairs(dialect, rows, after):
                 after = key
-                yield item, self._keys.cursor(key)
+                yield item, cursor(key)
 
 
 class SqlWalkAsync(_Walk):
     """A walk of an async engine or async_sessionmaker."""
 
     async def __aiter__(self) -> AsyncGenerator[tuple[Any, dict[str, Any]], None]:
-        after, more = self._after, True
+        after, more, cursor = self._after, True, self._keys.cursors()
         if after is None and self._keys.without_key is not None:
             async with _opened(self._bind) as database:
                 self._refuse_null((await database.execute(self._keys.without_key)).first())
@@ -148,7 +156,7 @@ class SqlWalkAsync(_Walk):
             more = bool(rows)
             for item, key in self._pairs(dialect, rows, after):
                 after = key
-                yield item, self._keys.cursor(key)
+                yield item, cursor(key)
 
 
 def records(
