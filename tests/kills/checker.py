@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,6 +13,8 @@ import sqlalchemy as sa
 from tests.chaos.records import Record, read
 from tests.kills import jobs
 from tests.kills.names import FLUSH_SECONDS
+
+_LONGEST_ROW = 0.1  # seconds; a row takes two thousandths, and whatever the machine lets it wait
 
 
 @dataclass(slots=True)
@@ -82,21 +85,23 @@ def judge_csv(notes: Path, jids: Sequence[str], slack: float) -> Verdict:
 
 
 def _repeated(records: Iterable[Record]) -> Iterable[float]:
-    """Of each walk: how long the one before it had worked on what it walks again, until that ended or was stopped."""
-    lives: dict[str, list[tuple[int, float]]] = {}
+    """Of each walk: how long the one before it had worked on what it walks again."""
+    before: list[tuple[int, float]] = []
+    life = ""
     for record in records:
         match record["e"]:
             case "walk":
-                repeated = [
-                    when for rows in lives.values() for row, when in rows if row >= record["at"] and when < record["t"]
-                ]
-                if repeated:
-                    yield max(repeated) - min(repeated)
-                lives = {record["life"]: []}
-            case "row":
-                lives.get(record["life"], []).append((record["row"], record["t"]))
+                yield _worked([when for row, when in before if row >= record["at"]])
+                life, before = record["life"], []
+            case "row" if record["life"] == life:
+                before.append((record["row"], record["t"]))
             case _:
-                pass
+                pass  # of a life that was stopped and came back beside the next one
+
+
+def _worked(times: Sequence[float]) -> float:
+    """Seconds between the first and the last, without those in which the process was stopped."""
+    return sum(min(following - when, _LONGEST_ROW) for when, following in pairwise(times))
 
 
 def judge_exports(objects: Mapping[str, str], notes: Path, jids: Sequence[str]) -> Verdict:

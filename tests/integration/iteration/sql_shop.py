@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from jobworker import IteratingJob, SqlCheckpoints, list_items
-from jobworker.iteration.run import End, Run
+from jobworker.iteration.run import End, Kept, Run
 from jobworker.jobs.context import CURRENT, Context, Interruption
+from jobworker.protocol.records import Checkpoint
 from jobworker.testing import MemoryKeeper, Places
 from tests.integration.iteration.conftest import hasty, of_async
 
@@ -30,6 +31,18 @@ class Effect(Base):
     __tablename__ = "effects"
     id: Mapped[int] = mapped_column(primary_key=True)
     what: Mapped[str]
+
+
+class NotingKeeper(MemoryKeeper):
+    """Notes what is written."""
+
+    def __init__(self, places: Places, jid: str) -> None:
+        super().__init__(places, jid)
+        self.written: list[Checkpoint] = []
+
+    async def checkpoint(self, state: Checkpoint, *, wait: bool) -> Kept:
+        self.written.append(state)
+        return await super().checkpoint(state, wait=wait)
 
 
 class Shop:
@@ -84,7 +97,7 @@ class Shop:
         """One run of the job, as a worker makes it."""
         job = type("Walks", (self.job,), options)
         self.last = job()
-        self.keeper, self.interruption = MemoryKeeper(self.places, JID), Interruption()
+        self.keeper, self.interruption = NotingKeeper(self.places, JID), Interruption()
         return await Run(self.last, [number], self.keeper, self.interruption, asyncio.to_thread)()
 
     def write(self, transaction: Any, what: str) -> Any:

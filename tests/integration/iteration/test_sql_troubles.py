@@ -16,6 +16,7 @@ from jobworker.iteration.transactions.work import Work
 from jobworker.testing import Places
 from tests.integration.iteration.sql_shop import JID, Shop, all_of, open_shop
 from tests.integration.iteration.test_sql_seats import KINDS
+from tests.waiting import wait_until, wait_until_sync
 
 
 @pytest.fixture(params=KINDS)
@@ -173,6 +174,29 @@ async def test_commit_of_which_nobody_knows_whether_it_was_one_is_looked_up(
     assert commits > number or answered
     assert shop.effects() == all_of(6)
     assert shop.state() == ("complete", "6")
+
+
+async def test_redis_is_told_nothing_that_is_not_committed(shop: Shop) -> None:
+    """Ids that are noted as done would be skipped by the next run, though their effects are gone."""
+    before = 0
+
+    def told() -> bool:
+        return len(shop.keeper.written) >= before + 2
+
+    def wait() -> Any:
+        nonlocal before
+        assert shop.last is not None
+        shop.last.progress.done("user", 3)
+        before = len(shop.keeper.written)
+        return wait_until(told) if shop.is_async else wait_until_sync(told)
+
+    shop.checkpoints.every = 2
+    shop.at = {3: wait}
+    assert await shop.run(5, checkpoint_seconds=0.05) is End.COMPLETE
+    beside = shop.keeper.written[before : before + 2]
+    assert {state.cursor for state in beside} <= {b"null", b"2", b"3"}
+    assert [state.progress for state in beside] == [None, None]
+    assert shop.places.of(JID).done == {"user": 1}
 
 
 async def test_item_that_is_cut_leaves_nothing_and_comes_again(database_url: str) -> None:
