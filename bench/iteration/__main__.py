@@ -27,7 +27,7 @@ from bench.worker.report import as_markdown, as_table, warning
 from bench.worker.server import Server
 
 DOCUMENT = ROOT / "docs/reference/benchmarks-iteration.md"
-_BEGIN, _END = "<!-- written by bench.iteration --write-docs: begin -->", "<!-- end -->"
+BEGIN, END = "<!-- written by bench.iteration --write-docs: begin -->", "<!-- end -->"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,7 +93,7 @@ def _write(machine: str, results: Results) -> None:
     tables += [f"Failed: {failed}" for failed in results.failed]
     figures = [f"{name} {value}" for name, value in summary(results).items()]
     tables += ["### The last line", "", *(f"- {line}" for line in figures)]
-    DOCUMENT.write_text(replaced(DOCUMENT.read_text(), "\n".join(tables), _BEGIN, _END))
+    DOCUMENT.write_text(replaced(DOCUMENT.read_text(), "\n".join(tables), BEGIN, END))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench.iteration.__main__ import BEGIN, DOCUMENT, END
 from bench.iteration.measures.checkpoints import Iterations, OneCheckpoint
 from bench.iteration.measures.memory import Memory
 from bench.iteration.measures.rows import Rows
@@ -13,6 +14,7 @@ from bench.iteration.results import Results
 from bench.iteration.rig import Told
 from bench.iteration.summary import summary
 from bench.iteration.variants import Kind
+from bench.worker.machine import replaced
 from bench.worker.report import as_markdown
 from bench.worker.server import Counters
 
@@ -89,3 +91,8 @@ def test_files_are_ten_million_rows_long(*, quick: bool) -> None:
 def test_a_scale_makes_all_of_it_smaller() -> None:
     chosen = plan([Measure.ROWS], 1, 0.001, quick=False)
     assert (chosen.measures, chosen.rounds, chosen.rows, chosen.far) == (frozenset({Measure.ROWS}), 1, 1_000, 10_000)
+
+
+def test_the_page_has_a_place_for_the_tables() -> None:
+    written = replaced(DOCUMENT.read_text(), "the tables", BEGIN, END)
+    assert f"{BEGIN}\nthe tables\n{END}" in written
