@@ -75,13 +75,12 @@ class PostgresServer:
             self.process = subprocess.Popen([*_as_nobody_special(), *command], stdout=log, stderr=log, cwd="/")
         wait_until_sync(self._answers, 30, f"PostgreSQL on port {self.port}, log in {self.folder}")
 
-    def stop(self) -> None:
-        """End it at once, and all connections with it; what was committed stays."""
-        self._end(signal.SIGINT)
-
     def kill(self) -> None:
-        """End it as a crash would."""
-        self._end(signal.SIGQUIT)
+        """End it as a crash would, and all connections with it; what was committed stays."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(30)
+            self.process = None
 
     def __enter__(self) -> Self:
         self.make()
@@ -101,12 +100,6 @@ class PostgresServer:
     @property
     def _data(self) -> Path:
         return self.folder / "data"
-
-    def _end(self, number: signal.Signals) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-            self.process.wait(30)
-            self.process = None
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobworker.iteration.transactions.work import Work
 from jobworker.testing import Places
 from tests.integration.iteration.sql_shop import JID, Shop, all_of, open_shop
 from tests.integration.iteration.test_sql_seats import KINDS
+from tests.postgres_server import PostgresServer
 from tests.waiting import wait_until, wait_until_sync
 
 
@@ -98,6 +100,22 @@ async def test_connection_that_is_lost_costs_the_job_nothing(shop_on_postgres: S
     assert await shop.run(on_error="record") is End.COMPLETE
     assert shop.effects() == all_of(5)
     assert shop.places.of(JID).failed == 0
+
+
+@pytest.mark.parametrize("kind", ["connection", "async session"])
+async def test_database_that_is_killed_and_started_again_costs_the_job_nothing(kind: str) -> None:
+    with PostgresServer() as server:
+        async with open_shop(kind, server.url, every=2) as shop:
+
+            def restart() -> Any:
+                server.kill()
+                shop.others.dispose()
+                threading.Thread(target=server.start).start()
+
+            shop.at = {3: restart}
+            assert await shop.run(on_error="record") is End.COMPLETE
+            assert shop.effects() == all_of(5)
+            assert shop.places.of(JID).failed == 0
 
 
 async def test_database_that_is_away_for_too_long_fails_the_job_at_the_last_commit(shop_on_postgres: Shop) -> None:

@@ -22,7 +22,9 @@ class TakenBack(BaseException):
     """
 
     def __init__(self, error: BaseException, *, again: bool = True) -> None:
-        super().__init__(f"taken back to the last commit: {type(error).__name__}: {error}")
+        # Of an error of a database its first line: the statement and its values behind that are nobody's business.
+        words = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        super().__init__(f"taken back to the last commit: {type(error).__name__}{words and f': {words}'}")
         self.error = error
         self.again = again
 
