@@ -1,4 +1,4 @@
-"""A shop whose jobs are captured at a fixed noon, and both faces of the kit, async and plain."""
+"""A shop whose jobs are captured at a fixed noon, and both faces of the kit and of its simulation, async and plain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobworker.testing import FakeClock, Jobs, capture
+from jobworker import IteratingJob
+from jobworker.testing import FakeClock, Jobs, SimulatedDrain, capture, simulate_drain, simulate_drain_sync
+from tests.unit.worker.testing.appending_jobs import WORLD, Simulate
 from tests.unit.worker.testing.shop import NOON, Shop
 
 
@@ -33,3 +35,16 @@ def both(request: pytest.FixtureRequest) -> Callable[[Any, Any], Any]:
         return await asyncio.to_thread(lambda: twin(**given))
 
     return called
+
+
+@pytest.fixture(params=["async", "plain"])
+def simulate(request: pytest.FixtureRequest) -> Simulate:
+    """`simulate_drain` on the test's loop, and `simulate_drain_sync` in a thread that has none."""
+
+    async def simulated(job: type[IteratingJob], *args: Any, **options: Any) -> SimulatedDrain:
+        given = {"reset": WORLD.clear, "effects": lambda: list(WORLD), **options}
+        if request.param == "async":
+            return await simulate_drain(job, *args, **given)
+        return await asyncio.to_thread(lambda: simulate_drain_sync(job, *args, **given))
+
+    return simulated
