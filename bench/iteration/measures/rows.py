@@ -15,6 +15,8 @@ KINDS = ("list", "range", "csv", "json", "sql")
 ON_SIDEKIQ = ("range", "csv", "json")
 """What a job of Sidekiq can walk over here: a list would have to travel, and Debian's Ruby brings no SQLite."""
 
+_TIMES = 10  # as many of what costs next to nothing
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -29,12 +31,13 @@ class Rows:
 def task_of(kind: str, sources: Sources) -> dict[str, Any]:
     """What a walk over all of a source is told."""
     places: Mapping[str, Callable[[], Any]] = {
-        "list": lambda: sources.rows,
-        "range": lambda: sources.rows,
         "csv": lambda: str(sources.csv()),
         "json": lambda: str(sources.json()),
         "sql": lambda: f"sqlite:///{sources.sqlite()}",
     }
+    if kind not in places:
+        count = sources.rows * _TIMES  # else the loop is over before a clock has seen it
+        return {"kind": kind, "place": count, "rows": count}
     return {"kind": kind, "place": places[kind](), "rows": sources.rows}
 
 
