@@ -1,4 +1,4 @@
-"""Real worker processes, started as a user would, ended with the test."""
+"""Real worker processes, started as a user would and ended with the test, and the command line on their Redis."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import redis as plain_redis
+from click.testing import CliRunner, Result
 from redis.asyncio import Redis
 
 from jobworker import Client
+from jobworker.cli.main import cli
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.reading import activities
 from jobworker.protocol.records import Activity, WorkerId
 from jobworker.protocol.scripts import FleetScripts
+from tests.integration.worker.inspected_redis import Jobworker
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
@@ -121,3 +125,24 @@ class Traces:
 @pytest.fixture
 def traces(redis: Redis) -> Traces:
     return Traces(redis)
+
+
+@pytest.fixture
+def database(redis_server: RedisServer) -> Iterator[plain_redis.Redis]:
+    """A client of an empty database, for plain tests."""
+    with plain_redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def jobworker(redis_server: RedisServer, database: plain_redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Jobworker:
+    """The command line in this process, on that database: ``jobworker("queues", "--json", code=0)``."""
+    monkeypatch.setenv("JOBWORKER_REDIS_URL", redis_server.url)
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == code, f"{done.output}\n{done.exception!r}"
+        return done
+
+    return run
