@@ -12,7 +12,7 @@ from jobworker.iteration.run import End
 from jobworker.protocol.records import Checkpoint
 from jobworker.testing import MemoryKeeper, Places, simulate_drain
 from tests.integration.iteration.sql_shop import JID, Shop, all_of, open_shop
-from tests.integration.iteration.test_sql_seats import KINDS
+from tests.integration.iteration.sql_sitting import KINDS
 
 
 @pytest.fixture(params=KINDS)

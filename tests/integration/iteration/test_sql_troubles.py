@@ -16,7 +16,7 @@ from jobworker.iteration.store import TakenBack
 from jobworker.iteration.transactions.work import Work
 from jobworker.testing import Places
 from tests.integration.iteration.sql_shop import JID, Shop, all_of, open_shop
-from tests.integration.iteration.test_sql_seats import KINDS
+from tests.integration.iteration.sql_sitting import KINDS
 from tests.postgres_server import PostgresServer
 from tests.waiting import wait_until, wait_until_sync
 

@@ -63,9 +63,7 @@ class Store:
             _begin_immediate(connection)
         else:
             # One crossing for both: a worker that is stopped inside the transaction must not hold its locks for ever.
-            query = query.add_columns(
-                sa.func.set_config("idle_in_transaction_session_timeout", self._idle_milliseconds, sa.true())
-            )
+            query = query.add_columns(self._idle_end())
         found = database.execute(query).first()
         if found is None or found[0] != token:
             raise Superseded
@@ -83,6 +81,8 @@ class Store:
                 _begin_immediate(connection)
                 database.execute(_claim(insert_sqlite(self._table), row))
             else:
+                # In front of the row's lock, for which whoever comes next would wait.
+                database.execute(sa.select(self._idle_end()))
                 database.execute(_claim(insert_postgresql(self._table), row))
                 self._refuse_autocommit(database)
             table = self._table.c
@@ -137,6 +137,9 @@ class Store:
             )
             .execution_options(synchronize_session=False)
         )
+
+    def _idle_end(self) -> sa.ColumnElement[Any]:
+        return sa.func.set_config("idle_in_transaction_session_timeout", self._idle_milliseconds, sa.true())
 
     def _connection(self, database: Database) -> sa.Connection:
         if isinstance(database, Session):
