@@ -14,7 +14,7 @@ FLUSH_SECONDS = 0.1
 SQL_KINDS = {
     "PlainImport": "SQL transaction, PostgreSQL, plain, connection",
     "AsyncImport": "SQL transaction, PostgreSQL, async, session",
-    "SqlitePlainImport": "SQL transaction, SQLite, plain, session",
+    "SqlitePlainImport": "SQL transaction, SQLite, plain, session, no savepoints",
     "SqliteAsyncImport": "SQL transaction, SQLite, async, connection",
 }
 KINDS = {**SQL_KINDS, "CsvImport": "CSV import without a transaction", "Export": "export to object storage"}
