@@ -275,10 +275,19 @@ def test_cursor_of_another_key_is_refused(engine: sa.Engine) -> None:
         sql_records(engine, sa.select(User), cursor)
 
 
+async def test_async_walk_knows_its_total_once_it_has_counted(async_engine: AsyncEngine) -> None:
+    walk = sql_records(async_engine, sa.select(User), None, page=2)
+    assert walk.total is None
+    assert (await walk.counted()).total == 7
+    assert in_batches(await sql_records(async_engine, sa.select(User), None).counted(), 3).total == 3
+    assert (await sql_ranges(async_sessionmaker(async_engine), sa.select(User), None, size=4).counted()).total == 2
+    assert [row.id async for row, _ in walk] == IDS
+
+
 def test_what_cannot_open_connections_is_refused(engine: sa.Engine, async_engine: AsyncEngine) -> None:
     with sessionmaker(engine)() as session, pytest.raises(ConfigurationError, match=r"a sessionmaker .*not Session"):
         sql_records(session, sa.select(User), None)  # type: ignore[call-overload]  # the mistake
-    with pytest.raises(ConfigurationError, match="count=True cannot await"):
+    with pytest.raises(ConfigurationError, match=r"return await sql_records\(…\)\.counted\(\)"):
         sql_records(async_engine, sa.select(User), None, count=True)  # type: ignore[call-overload]  # the mistake
     with pytest.raises(ConfigurationError, match="a page of 0 rows"):
         sql_records(engine, sa.select(User), None, page=0)

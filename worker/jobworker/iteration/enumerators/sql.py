@@ -54,8 +54,9 @@ def sql_records(
 
     The cursor is {"key": names, "after": values}. Rows that come and go while the job runs move none of the others:
     what is there all the time is walked once, what comes behind the page that was read last is walked too. A row may
-    change or go between its page being read and its turn. ``count`` asks for the total first (not with an async bind).
-    ``between`` is a slice that `split_sql` made of the same query: only its rows are walked.
+    change or go between its page being read and its turn. ``count`` asks for the total first; with an async bind await
+    ``counted()`` of what this returns. ``between`` is a slice that `split_sql` made of the same query: only its rows
+    are walked.
 
     Raises:
         ConfigurationError: the query cannot be walked by key, or SQLAlchemy is not installed.

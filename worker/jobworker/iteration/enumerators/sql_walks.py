@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Engine, Select
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
@@ -101,6 +101,7 @@ class _Walk:
         self._keys = keys
         self._after = after
         self._size = size
+        self._of_item = size if isinstance(shape, _Ranges) else 1  # rows
         self.total: int | None = None
 
     def _next(self, dialect: str, after: Key | None) -> Select[Any]:
@@ -120,11 +121,11 @@ class _Walk:
 class SqlWalk(_Walk):
     """A walk of a plain engine or sessionmaker."""
 
-    def count(self, size: int) -> None:
+    def count(self) -> None:
         """Ask how many items there are."""
         with _opened(self._bind) as database:
             rows = database.execute(self._keys.count).scalar_one()
-        self.total = -(-rows // size)
+        self.total = -(-rows // self._of_item)
 
     def __iter__(self) -> Generator[tuple[Any, dict[str, Any]], None, None]:
         after, more, cursor = self._after, True, self._keys.cursors()
@@ -143,6 +144,13 @@ class SqlWalk(_Walk):
 
 class SqlWalkAsync(_Walk):
     """A walk of an async engine or async_sessionmaker."""
+
+    async def counted(self) -> Self:
+        """The walk, which knows its total then. For an async ``build_enumerator``, in front of what wraps the walk."""
+        async with _opened(self._bind) as database:
+            rows = (await database.execute(self._keys.count)).scalar_one()
+        self.total = -(-rows // self._of_item)
+        return self
 
     async def __aiter__(self) -> AsyncGenerator[tuple[Any, dict[str, Any]], None]:
         after, more, cursor = self._after, True, self._keys.cursors()
@@ -169,7 +177,7 @@ def records(
     by_session = isinstance(bind, sessionmaker | async_sessionmaker)
     shape = _Records("sql_records", keys, objects=is_class and by_session)
     walk = _walk("sql_records", bind, shape, keys, after, page)
-    return _counted("sql_records", walk, 1) if count else walk
+    return _counted("sql_records", walk) if count else walk
 
 
 def ranges(
@@ -178,7 +186,7 @@ def ranges(
     """`sql_ranges`, once SQLAlchemy is known to be there."""
     keys, after = _begun("sql_ranges", bind, query, cursor, between)
     walk = _walk("sql_ranges", bind, _Ranges("sql_ranges", keys), keys, after, size)
-    return _counted("sql_ranges", walk, size) if count else walk
+    return _counted("sql_ranges", walk) if count else walk
 
 
 def _begun(name: str, bind: Any, query: Any, cursor: Any, between: list[Any] | None) -> tuple[KeySet, Key | None]:
@@ -212,13 +220,13 @@ def _walk(
     )
 
 
-def _counted(name: str, walk: SqlWalk | SqlWalkAsync, size: int) -> SqlWalk:
+def _counted(name: str, walk: SqlWalk | SqlWalkAsync) -> SqlWalk:
     if isinstance(walk, SqlWalkAsync):
         raise ConfigurationError(
-            f"{name}: count=True cannot await; with an async engine, count in an async build_enumerator and set "
-            "progress.total"
+            f"{name}: count=True cannot await; with an async engine, let an async build_enumerator return "
+            f"await {name}(…).counted()"
         )
-    walk.count(size)
+    walk.count()
     return walk
 
 
