@@ -144,6 +144,7 @@ async def test_job_whose_parking_was_carried_out_and_never_answered_rests_once(
             return list_items(range(1_000_000), cursor)
 
         async def each_iteration(self, item: int) -> None:
+            await asyncio.sleep(0.001)  # a million of them are not over before somebody asks
             items.append(item)
 
     async with (
