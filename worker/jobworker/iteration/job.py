@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Concatenate, Literal, NoReturn, ParamSpec, Protocol, TypeVar, TypeVarTuple, overload
 
 from jobworker.errors import ConfigurationError
+from jobworker.iteration.aborting import Aborted
 from jobworker.iteration.progress import JobProgress
 from jobworker.iteration.store import AsyncStore, Store
 from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
@@ -217,10 +218,6 @@ class IteratingJob:
 
 
 _KINDS = {True: "async", False: "plain"}
-
-
-class Aborted(BaseException):
-    """The job ends here because it said so. No Exception, so that no `except` of the job's own takes it for one."""
 
 
 def _check(target: type[IteratingJob]) -> None:

@@ -13,11 +13,12 @@ from enum import Enum
 from typing import Any, cast
 
 from jobworker.errors import ConfigurationError, NotHeld
+from jobworker.iteration.aborting import Aborted
 from jobworker.iteration.cursors import read_cursor
 from jobworker.iteration.enumerators import Counted
 from jobworker.iteration.enumerators.walking import Interrupted, plain_pairs
 from jobworker.iteration.items import Tries, async_work_of, work_of
-from jobworker.iteration.job import Aborted, IteratingJob
+from jobworker.iteration.job import IteratingJob
 from jobworker.iteration.keeping import Keeper, Kept, Place, kept_as
 from jobworker.iteration.progress import JobProgress
 from jobworker.iteration.pulse import Pulse

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 from jobworker.errors import NotHeld
-from jobworker.iteration.job import Aborted
+from jobworker.iteration.aborting import Aborted
 from jobworker.iteration.keeping import Place
 from jobworker.iteration.store import AsyncStore, Store, Stored, TakenBack
 from jobworker.jobs.context import CURRENT

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from jobworker.iteration.job import Aborted
+from jobworker.iteration.aborting import Aborted
 from jobworker.iteration.keeping import Place
 from jobworker.iteration.store import Stored, TakenBack
 from jobworker.iteration.transactions.checkpoints import SqlCheckpoints
