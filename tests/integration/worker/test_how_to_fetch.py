@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.redis_server import RedisServer
 from tests.unit.docs.pages import HOW_TO, write_examples
@@ -25,11 +26,14 @@ def test_files_become_jobs_and_go_when_these_are_done(redis_server: RedisServer,
     archive.mkdir()
     for n in range(25):
         (inbox / f"{n}.json").write_text(json.dumps([f"letter {n}"]))
+    (inbox / "12a.json").write_text("no json")  # in the middle of a batch
     command = [sys.executable, "-m", "jobworker.cli", "run", "fetchers:app", "-c", "4", "--redis", redis_server.url]
     worker = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     try:
         wait_until_sync(lambda: len(list(archive.iterdir())) == 25, 30)
         wait_until_sync(lambda: not list(inbox.iterdir()), 10)
+        with redis.Redis.from_url(redis_server.url) as client:
+            assert client.zcard("dead") == 1
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
     finally:

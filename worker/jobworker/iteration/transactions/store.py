@@ -156,8 +156,8 @@ class Store:
     def _missing(self) -> ConfigurationError:
         return ConfigurationError(
             f"the table {self._table.fullname} is missing in the database of SqlCheckpoints: add it by a migration "
-            "(its definition is in SqlCheckpoints.metadata), or call create_table() once at deployment; the job is "
-            "tried again and then begins where it was"
+            "(its definition is in SqlCheckpoints.metadata), or call create_table() once at deployment; a retry "
+            "then begins where the job was"
         )
 
 
