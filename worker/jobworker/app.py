@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 
 from jobworker.client import middleware as client_middleware
+from jobworker.client.address import not_empty
 from jobworker.client.asynchronous import Client
 from jobworker.client.connection import DEFAULT_URL
 from jobworker.client.middleware import ClientMiddleware
@@ -192,7 +193,7 @@ class App:
         self._time_format: TimeFormat = time_format
         self.dead_set = dead_set
         self.poison_after = poison_after
-        self._redis_url = redis_url
+        self._redis_url = None if redis_url is None else not_empty(redis_url)
         self._key_prefix = key_prefix
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = weakref.WeakKeyDictionary()
         self._sync_client: SyncClient | None = None

@@ -14,6 +14,7 @@ import orjson
 from click.core import ParameterSource
 from redis.asyncio import Redis
 
+from jobworker.client.address import not_empty
 from jobworker.client.connection import DEFAULT_URL, connect, without_password
 from jobworker.protocol.keys import Keys
 from jobworker.runtime.link import AWAY, what_it_does
@@ -28,8 +29,13 @@ def redis_options(command: C) -> C:
         "--key-prefix", envvar="JOBWORKER_KEY_PREFIX", default=None, help="What all keys in Redis begin with."
     )(command)
     return click.option(
-        "--redis", "redis_url", envvar="JOBWORKER_REDIS_URL", default=None, metavar="URL", help="redis://host:6379/0"
-    )(command)
+        "--redis", "redis_url", envvar="JOBWORKER_REDIS_URL", default=None, metavar="URL", help="redis://host:6379/0",
+        callback=_address,
+    )(command)  # fmt: skip
+
+
+def _address(_context: click.Context, _flag: click.Parameter, url: str | None) -> str | None:
+    return None if url is None else not_empty(url)
 
 
 @dataclass(frozen=True, slots=True)

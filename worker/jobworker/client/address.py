@@ -19,6 +19,15 @@ from redis.crc import key_slot
 from jobworker.errors import ConfigurationError
 
 _SINGLE = frozenset({"redis", "rediss", "unix"})
+# Of what redis-py would read from a query, only what these clients can bear: no protocol and no retries of its own.
+_SINGLE_OPTIONS = frozenset({
+    "client_name", "db", "health_check_interval", "max_connections", "password", "socket_connect_timeout",
+    "socket_timeout", "username",
+})  # fmt: skip
+_SINGLE_TLS_OPTIONS = frozenset({
+    "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname",
+    "ssl_keyfile", "ssl_min_version", "ssl_password",
+})  # fmt: skip
 _TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
 _SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 _PORTS = {"sentinel": 26379, "cluster": 6379}
@@ -76,11 +85,40 @@ def parse(url: str, key_prefix: str) -> Address:
     Raises:
         ConfigurationError: it is none, or one of a Redis Cluster with a prefix that would spread keys over its nodes.
     """
+    not_empty(url)
     try:
         parts = urlsplit(url)
-        return Single(url) if parts.scheme in _SINGLE else _found(parts, key_prefix)
+        return _single(url, parts) if parts.scheme in _SINGLE else _found(parts, key_prefix)
     except ValueError as error:
         raise bad(url, error) from error
+
+
+def not_empty(url: str) -> str:
+    """The address, if anything was given: an empty one is a variable that nobody set, not a wish for the default.
+
+    Raises:
+        ConfigurationError: it is empty.
+    """
+    if url.strip():
+        return url
+    raise ConfigurationError(
+        "the Redis address is empty: is the variable that should hold it set? Without any address it is that of "
+        f"JOBWORKER_REDIS_URL; one looks like {_FORMS}"
+    )
+
+
+def _single(url: str, parts: SplitResult) -> Single:
+    known = _SINGLE_OPTIONS
+    if parts.scheme == "rediss":
+        known |= _SINGLE_TLS_OPTIONS
+    elif parts.scheme == "redis":
+        known |= {"socket_keepalive"}
+    options = _options(parts, known)
+    # redis-py takes what it cannot read for database 0, which is somebody's.
+    for database in (options.get("db"), None if parts.scheme == "unix" else parts.path.removeprefix("/") or None):
+        if database is not None and not (database.isascii() and database.isdigit()):
+            raise ValueError(f"{database!r} is no number of a database")
+    return Single(url)
 
 
 def _found(parts: SplitResult, key_prefix: str) -> BySentinel | InCluster:
@@ -153,6 +191,8 @@ def _service(path: str) -> tuple[str, int]:
 def _options(parts: SplitResult, known: frozenset[str]) -> Mapping[str, str]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = options.keys() - known
+    if unknown and min(unknown) in _SINGLE_TLS_OPTIONS:
+        raise ValueError(f"{min(unknown)} is for TLS; the scheme for it begins with rediss")
     if unknown:
         raise ValueError(f"the option {min(unknown)} is not one of {', '.join(sorted(known))}")
     return options
