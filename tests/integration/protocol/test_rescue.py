@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.protocol import payload as payloads
+from jobworker.protocol.deaths import POISON_AFTER
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.reading import activities, fleet_members
 from jobworker.protocol.records import Checkpoint, Entry, Finished, Number, RescueAnswer, WorkerId
@@ -334,3 +336,20 @@ async def test_registration_asked_again_since_its_answer_was_lost_keeps_what_the
     await hold(outside, worker, "a")
     assert await worker.register(60, {}) is None
     assert len(await outside.held(worker.worker)) == 1
+
+
+async def test_a_job_names_the_queue_that_it_was_fetched_from_after_a_death(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    for jid, most in (("back", 3), ("dead", 1)):
+        body = {"class": "Import", "args": [], "jid": jid, "queue": "elsewhere", POISON_AFTER: most}
+        await outside.enqueue("default", [orjson.dumps(body)])
+    await worker.take(["default"], 2, 1)
+    assert (await rescue(outside, worker.worker, FLEET, GONE)).moved == 2
+    (back,) = await redis.lrange(keys.queue("default"), 0, -1)
+    (dead,) = cast("list[bytes]", await redis.zrange(keys.dead, 0, -1))
+    assert [(orjson.loads(raw)["jid"], orjson.loads(raw)["queue"]) for raw in (back, dead)] == [
+        ("back", "default"),
+        ("dead", "default"),
+    ]

@@ -163,3 +163,8 @@ def test_backtrace_is_written_as_sidekiq_reads_it() -> None:
     short = decide(job(), error, backtrace=1).payload.extra["error_backtrace"]
     assert json.loads(zlib.decompress(base64.b64decode(short))) == lines[:1]
     assert "error_backtrace" not in decide(job(), error).payload.extra
+
+
+def test_a_dead_job_lies_in_its_retry_queue_too() -> None:
+    verdict = retries.decide(job(retry=0, retry_queue="slow"), ValueError("no"), 0.0, chance=no_jitter)
+    assert (verdict.outcome, verdict.payload.queue) == (Outcome.DEAD, "slow")

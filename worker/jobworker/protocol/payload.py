@@ -61,6 +61,13 @@ class Payload:
                 "pass ids, strings, numbers, lists or objects with string keys"
             ) from error
 
+    def fetched_from(self, queue: str) -> Payload:
+        """The job as one of this queue, in which it was found: what it says of itself may be none that anybody takes.
+
+        A foreign producer may leave ``queue`` out, or name another one (Sidekiq's ``job_retry.rb``).
+        """
+        return self if self.queue == queue else replace(self, queue=queue)
+
     def with_fields(self, **changes: Any) -> Payload:
         """A copy with fields of ``extra`` set."""
         return replace(self, extra={**self.extra, **changes})

@@ -163,7 +163,7 @@ def _after_death(entry: Entry, found: _Found, poison_after: int) -> tuple[bytes,
     if found.planned:
         return entry.payload, _Fate.BACK
     try:
-        job = payloads.parse(entry.payload)
+        job = payloads.parse(entry.payload).fetched_from(entry.queue)
     except MalformedPayload:
         return entry.payload, _Fate.BACK  # whoever takes it next buries it with the reason
     now = time.time()

@@ -46,7 +46,9 @@ class Failures:
     ) -> Finished:
         definition = self._registry.find(payload.job_class)
         options = _UNKNOWN if definition is None else definition.options
-        verdict = retries.decide(payload, error, time.time(), options)
+        # What a fetcher of the application calls its queue is none of Redis: the payload says where further tries go.
+        job = payload.fetched_from(entry.queue) if entry.number > 0 else payload
+        verdict = retries.decide(job, error, time.time(), options)
         _tell(verdict, context, error, seconds)
         # Who has nobody to tell spares Redis the notice.
         announced = bool(self._registry.death_handlers) or options.retries_exhausted is not None

@@ -193,7 +193,8 @@ class RedisKeeper:
         """
 
         async def enqueue(scripts: WorkerScripts, keys: Keys, number: Number, _: str) -> Split:
-            return await slices.split(scripts, keys, number, self._run.payload, values, total)
+            whole = self._run.payload.fetched_from(self._run.entry.queue)
+            return await slices.split(scripts, keys, number, whole, values, total)
 
         return await self._held(enqueue)
 

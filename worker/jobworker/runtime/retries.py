@@ -56,17 +56,21 @@ def jitter_seconds(count: int, chance: Chance = random.randrange) -> int:
 def decide(
     job: Payload, error: BaseException, now: float, options: Options = _NO_RULES, chance: Chance = random.randrange
 ) -> Verdict:
-    """Retry, bury or drop a job that raised ``error`` at ``now`` (epoch seconds)."""
+    """Retry, bury or drop a job that raised ``error`` at ``now`` (epoch seconds).
+
+    It goes on in its retry queue, or else in its own, which a worker sets to the one that it was fetched from.
+    """
     before = job.retry_count
     count = 0 if before is None else before + 1
     failed = job.with_fields(**_told(job, error, now, count, options))
+    # Before it is asked whether there is a next try, as Sidekiq does: who is dead may be retried by hand.
+    retry_queue = job.extra.get("retry_queue", options.retry_queue)
+    if isinstance(retry_queue, str) and retry_queue:
+        failed = replace(failed, queue=retry_queue)
     delay = _next(failed, error, now, count, options)
     if isinstance(delay, Instead):
         kept = delay is KILL and job.extra.get("dead", options.dead) is not False
         return Verdict(Outcome.DEAD if kept else Outcome.FAILED, failed, now)
-    retry_queue = job.extra.get("retry_queue", options.retry_queue)
-    if isinstance(retry_queue, str) and retry_queue:
-        failed = replace(failed, queue=retry_queue)
     seconds = delay_seconds(count, chance) if delay is None else delay + jitter_seconds(count, chance)
     return Verdict(Outcome.RETRY, failed, now + seconds, seconds)
 

@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 import redis
 
-from jobworker import ArgumentsNotJSON, IteratingJob
+from jobworker import App, ArgumentsNotJSON, IteratingJob
 from jobworker.testing import Jobs, capture, inline
 from tests.unit.worker.testing.shop import NOON, Shop
 
@@ -147,3 +147,18 @@ def test_clients_of_its_own_can_be_given_the_test(shop: Shop, jobs: Jobs) -> Non
     with jobs.sync_client as client:
         client.enqueue_many("mail", [[1], [2]])
     assert len(jobs) == 2
+
+
+def test_retries_and_dead_jobs_are_in_the_retry_queue() -> None:
+    app = App("redis://127.0.0.1:1")
+
+    @app.job(retry=1, retry_queue="slow")
+    async def fail() -> None:
+        raise ValueError("no")
+
+    with capture(app, raise_errors=False) as jobs:
+        fail.enqueue_sync()
+        jobs.run_sync()
+        assert [job.queue for job in jobs.retries] == ["slow"]
+        jobs.advance_sync(hours=1)
+        assert [job.queue for job in jobs.dead] == ["slow"]
