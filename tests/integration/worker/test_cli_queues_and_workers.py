@@ -28,7 +28,7 @@ def test_queue_is_listed_with_depth_pause_and_that_nobody_takes_it(jobworker: Jo
     latency = queue.pop("latency_seconds")
     assert 0 <= latency < 60
     assert queue == {
-        "name": "mails", "depth": 3, "running": 0, "workers": 0, "sidekiq": False,
+        "name": "mails", "depth": 3, "running": 0, "workers": 0, "quiet": 0, "sidekiq": False,
         "paused": False, "paused_until": None,
         "limit": {"cluster": None, "worker": None, "blocking": False},
     }  # fmt: skip

@@ -160,6 +160,7 @@ def described(queue: QueueReport) -> dict[str, Any]:
         "latency_seconds": queue.depth.latency_seconds,
         "running": queue.running,
         "workers": queue.workers,
+        "quiet": queue.quiet,
         "sidekiq": queue.sidekiq,
         "paused": queue.depth.paused,
         "paused_until": queue.paused_until,
@@ -176,8 +177,11 @@ def state_of(queue: QueueReport) -> Text:
     if queue.depth.paused:
         until = "" if queue.paused_until is None else f", goes on {ago(queue.paused_until)}"
         return text(f"paused{until}", "yellow")
-    if queue.depth.depth and not queue.workers and not queue.sidekiq:
-        return text("no worker takes it", "red")
+    if queue.depth.depth and queue.workers == queue.quiet and not queue.sidekiq:
+        quiet = (
+            "its worker is quiet or stops" if queue.quiet == 1 else f"all its {queue.quiet} workers are quiet or stop"
+        )
+        return text(quiet if queue.quiet else "no worker takes it", "red")
     return text("")
 
 

@@ -60,7 +60,13 @@ def quiet(worker: str, place: Place, reason: str | None) -> None:
 def unquiet(worker: str, place: Place, force: bool) -> None:  # noqa: FBT001  # a flag
     """Let WORKER start jobs again."""
     found = _one(place, worker)
-    reason = found.activity.quiet
+    reason, here = found.activity.quiet, found.quiet_here
+    stays = (
+        f"{name_of(found)} was made quiet by {here}, which lasts until its process ends: restart it "
+        "(SIGTERM, or delete its pod), or start another worker"
+    )
+    if reason is None and here is not None:
+        raise click.ClickException(stays)
     if reason is None:
         click.echo(f"{name_of(found)} was not quiet")
         return
@@ -69,6 +75,8 @@ def unquiet(worker: str, place: Place, force: bool) -> None:  # noqa: FBT001  # 
             f"{name_of(found)} was made quiet by {reason!r}, which may do so again; --force does it all the same"
         )
     place.ask(lambda redis, keys: FleetScripts(redis, keys).unquiet(found.activity.worker))
+    if here is not None:
+        raise click.ClickException(f"the reason {reason!r} was taken back, but {stays}")
     click.echo(f"{name_of(found)} takes jobs again")
 
 
@@ -108,7 +116,7 @@ def described(worker: WorkerReport) -> dict[str, Any]:
         "pid": worker.pid,
         "version": worker.version,
         "alive": activity.alive,
-        "quiet": activity.quiet,
+        "quiet": _quiet(worker),
         "stopping": worker.stopping,
         "queues": list(worker.queues),
         "concurrency": activity.concurrency,
@@ -149,9 +157,16 @@ def state_of(worker: WorkerReport) -> Text:
         return text("dead, not rescued yet", "red")
     if worker.stopping:
         return text("stopping", "yellow")
-    if worker.activity.quiet is not None:
-        return text(f"quiet: {worker.activity.quiet}", "yellow")
+    quiet = _quiet(worker)
+    if quiet is not None:
+        return text(f"quiet: {quiet}", "yellow")
     return text("busy", "green") if worker.jobs else text("idle")
+
+
+def _quiet(worker: WorkerReport) -> str | None:
+    """Why it is quiet: the fact in Redis, which can be taken back, and the signal, which cannot."""
+    here = None if worker.quiet_here is None else f"{worker.quiet_here}, until it ends"
+    return "; ".join(filter(None, (worker.activity.quiet, here))) or None
 
 
 def _one(place: Place, name: str) -> WorkerReport:

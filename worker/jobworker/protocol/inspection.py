@@ -22,7 +22,7 @@ from jobworker.protocol.limits import QueueLimit, limits
 from jobworker.protocol.processes import LABEL
 from jobworker.protocol.queue_patterns import is_pattern, takes
 from jobworker.protocol.reading import activities, queue_depths
-from jobworker.protocol.records import Activity, Entry, QueueDepth, WorkerId
+from jobworker.protocol.records import QUIET_SIGNAL, Activity, Entry, QueueDepth, WorkerId
 
 _ROWS_TOLD = 1_000  # jobs of which is told how far they are: those that run longest
 
@@ -44,7 +44,10 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """A worker as it described itself, what Redis sees of it, and the jobs that it holds, the oldest first."""
+    """A worker as it described itself, what Redis sees of it, and the jobs that it holds, the oldest first.
+
+    ``quiet_here`` is the signal that made it, or some of its processes, quiet until it ends; None where none did.
+    """
 
     activity: Activity
     fleet: str
@@ -57,6 +60,13 @@ class WorkerReport:
     rss_kb: int | None
     stopping: bool
     jobs: tuple[RunningJob, ...]
+    quiet_here: str | None = None
+
+    @property
+    def takes_jobs(self) -> bool:
+        """May a job start on it now?"""
+        quiet = self.activity.quiet is not None or self.quiet_here == QUIET_SIGNAL
+        return self.activity.alive and not self.stopping and not quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,8 @@ class QueueReport:
     """A queue, the jobs of it that run now, and the live workers that take it.
 
     ``paused_until`` is in epoch seconds of Redis' clock; None where the queue is not paused, or paused for good.
-    ``workers`` counts our own; ``sidekiq`` says that a Sidekiq process of Ruby takes it as well.
+    ``workers`` counts our own, ``quiet`` those of them that are quiet or stop; ``sidekiq`` says that a Sidekiq process
+    of Ruby takes it as well.
     """
 
     depth: QueueDepth
@@ -73,6 +84,7 @@ class QueueReport:
     workers: int
     sidekiq: bool
     limit: QueueLimit
+    quiet: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,7 @@ async def queue_reports(
             workers=sum(takes(worker.queues, depth.name) for worker in live),
             sidekiq=depth.name in sidekiq,
             limit=limited.get(depth.name, QueueLimit()),
+            quiet=sum(takes(worker.queues, depth.name) for worker in live if not worker.takes_jobs),
         )
         for depth in depths
     )
@@ -287,6 +300,7 @@ def _worker(activity: Activity, record: Mapping[bytes, bytes], working: Mapping[
         rss_kb=int(rss) if rss else None,
         stopping=text("stopping") == "1",
         jobs=tuple(sorted(jobs, key=lambda job: job.taken_at)),
+        quiet_here=text("quiet_here") or None,
     )
 
 

@@ -20,6 +20,9 @@ Number = NewType("Number", int)
 
 Side = Literal["front", "back"]
 
+QUIET_SIGNAL = "SIGTSTP"
+"""What a worker's record says while it is quiet by that signal: a word of the process itself, which ends with it."""
+
 
 class Entry(NamedTuple):
     """A job that a worker holds: its number in the working set, its queue, when it was taken, its bytes.

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from jobworker.protocol import processes
 from jobworker.protocol.deaths import DeadSet
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.records import Entry, Epoch, RescueAnswer, WorkerId
+from jobworker.protocol.records import QUIET_SIGNAL, Entry, Epoch, RescueAnswer, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import SIDEKIQS_DEAD_SET, FleetScripts, WorkerScripts
 from jobworker.runtime.settings import Order, Settings
@@ -140,7 +140,8 @@ class Life:
 
     def beat_fields(self) -> dict[str, str | int | float]:
         """What each beat tells anew."""
-        return {"stopping": int(self._state.stopping), "rss_kb": rss_kb()}
+        quiet_here = QUIET_SIGNAL if self._state.quiet_here else ""
+        return {"stopping": int(self._state.stopping), "quiet_here": quiet_here, "rss_kb": rss_kb()}
 
     def _description(self) -> dict[str, str | int | float]:
         settings = self._settings

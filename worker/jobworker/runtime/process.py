@@ -255,6 +255,7 @@ class Process:
     def _on_quiet(self) -> None:
         log.info("signal: quiet, until the process ends", extra={"signal": "SIGTSTP"})
         self._state.be_quiet_here()
+        self._heartbeat.beat_now()  # people look at once whether it worked
 
     def _on_stacks(self) -> None:
         jobs = {run.task: run.context.fields for run in self._executor.running.values()}

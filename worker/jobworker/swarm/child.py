@@ -114,7 +114,8 @@ class Pulse(Heartbeat):
     async def _beat(self, redis: Redis) -> bool:
         ready = self._life.registered and not self._life.stale
         try:
-            self.channel.send(Report(self._running(), ready, self.quiet(), self._life.rss_kb()))
+            report = Report(self._running(), ready, self.quiet(), self._life.rss_kb(), self._state.quiet_here)
+            self.channel.send(report)
         except EOFError:
             end_without_parent()
         self._last = time.monotonic()

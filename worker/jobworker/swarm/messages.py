@@ -31,13 +31,15 @@ class Order(Enum):
 class Report:
     """What a child that runs jobs tells its parent. Silence means that it hangs.
 
-    ``load`` counts jobs whose code runs there or whose end is not acknowledged; ``quiet``: it was refused jobs.
+    ``load`` counts jobs whose code runs there or whose end is not acknowledged; ``quiet``: it was refused jobs;
+    ``quiet_here``: a signal made this process quiet.
     """
 
     load: int
     ready: bool
     quiet: bool
     rss_kb: int
+    quiet_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Roll:
     """What the parent knows of its children, for the one that speaks for the pod.
 
     ``born`` is the number of the youngest, ``living`` those that have not ended: what one from 1 to ``born`` held that
-    is not among them belongs to nobody.
+    is not among them belongs to nobody. ``quiet_here`` counts those that a signal made quiet.
     """
 
     born: int
@@ -72,6 +74,7 @@ class Roll:
     rss_kb: int
     stopping: bool = False
     finish: bool = False
+    quiet_here: int = 0
 
 
 Message = Report | Word | Roll | Order

@@ -202,4 +202,5 @@ class Roster:
             rss_kb=sum(report.rss_kb for report in reports),
             stopping=self.stopping,
             finish=self.finishing,
+            quiet_here=sum(report.quiet_here for report in reports),
         )

@@ -22,7 +22,7 @@ from jobworker.errors import StaleEpoch
 from jobworker.protocol.cancellation import end
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.processes import Shown
-from jobworker.protocol.records import Entry, Epoch
+from jobworker.protocol.records import QUIET_SIGNAL, Entry, Epoch
 from jobworker.protocol.rescue import give_back_of
 from jobworker.protocol.scripts import WorkerScripts
 from jobworker.runtime.beginning import inspect, until_redis
@@ -70,7 +70,13 @@ class PodLife(Life):
 
     def beat_fields(self) -> dict[str, str | int | float]:
         """What each beat tells anew."""
-        return {**super().beat_fields(), "rss_kb": self.rss_kb()}
+        return {**super().beat_fields(), "quiet_here": self._quiet_here(), "rss_kb": self.rss_kb()}
+
+    def _quiet_here(self) -> str:
+        quiet, living = self.roll.quiet_here, len(self.roll.living)
+        if not quiet:
+            return ""
+        return QUIET_SIGNAL if quiet >= living else f"{QUIET_SIGNAL} to {quiet} of {living} processes"
 
     def _description(self) -> dict[str, str | int | float]:
         return {**super()._description(), "pid": os.getppid(), "running": self.roll.load}
@@ -299,7 +305,7 @@ class Spokesman:
             self._heartbeat.beat_now()
         quiet = self._state.quiet_reason is not None
         drained = before.load > 0 and roll.load == 0 and (quiet or roll.stopping)
-        if drained or roll.quiet != quiet:
+        if drained or roll.quiet != quiet or roll.quiet_here != before.quiet_here:
             self._heartbeat.beat_now()
         if roll.finish:
             self._stop.set()
