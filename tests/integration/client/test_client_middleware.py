@@ -196,7 +196,7 @@ async def test_what_it_leaves_is_checked_as_what_a_caller_passes(client: Produce
 
     for middleware, error, words in (
         (spoil, ArgumentsNotJSON, "argument number 1 is a tuple"),
-        (misdirect, TypeError, "the queue None must be a name"),
+        (misdirect, ConfigurationError, "the queue None must be a name"),
         (overwrite, TypeError, "jid of a payload is set by the client"),
     ):
         client.chain[:] = [middleware]
@@ -289,12 +289,12 @@ async def test_what_redis_refuses_is_raised_at_the_yield(redis: Redis, method: s
 
 def test_full_buffer_tells_what_was_accepted_before_it() -> None:
     def by_number(job: OutgoingJob) -> Iterator[None]:
-        job.queue = f"queue {job.args[0] % 2}"
+        job.queue = f"queue_{job.args[0] % 2}"
         yield
 
     steps = departure([by_number], Kind("Mail", "default", 0, {}), [[0], [1], [2]], 1.5)
     accepted = next(steps).jids
-    assert next(steps).queue == "queue 1"
+    assert next(steps).queue == "queue_1"
     with pytest.raises(PushBufferFull) as raised:
         steps.throw(PushBufferFull("full"))
     assert (list(raised.value.accepted), len(accepted)) == (accepted, 2)
@@ -304,7 +304,7 @@ def test_only_jobs_that_were_not_sent_hear_of_the_failure() -> None:
     heard: list[int] = []
 
     def hear(job: OutgoingJob) -> Iterator[None]:
-        job.queue = f"queue {job.args[0] % 2}"
+        job.queue = f"queue_{job.args[0] % 2}"
         try:
             yield
         except RedisAway:

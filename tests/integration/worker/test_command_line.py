@@ -41,6 +41,9 @@ def jobworker(server: RedisServer, *arguments: str) -> subprocess.CompletedProce
         pytest.param(["run", "nowhere:app"], 1, "there is no module nowhere", id="module"),
         pytest.param(["run", "jobs_for_tests:app", "--redis", "http://x"], 1, "looks like redis://", id="address"),
         pytest.param(["run", "jobs_for_tests:app", "-q", "a,0"], 2, "whole number from 1 to 100", id="weight"),
+        pytest.param(["enqueue", "x", "-q", "my queue"], 2, "-q' / '--queue': 'my queue' is no queue name", id="queue"),
+        pytest.param(["enqueue", "counts", "-q", "", "--app", "jobs_for_tests:app"], 2, "'' is no queue name", id="''"),
+        pytest.param(["enqueue", ""], 1, "a job is enqueued by its name", id="name"),
     ],
 )
 def test_mistake_is_told_in_a_line(redis_server: RedisServer, arguments: list[str], code: int, message: str) -> None:

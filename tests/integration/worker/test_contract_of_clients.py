@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from jobworker import App, ArgumentsNotJSON, Client, ControlAnswer, Standing, SyncClient
+from jobworker import App, ArgumentsNotJSON, Client, ConfigurationError, ControlAnswer, Standing, SyncClient
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.payload import Payload
 from jobworker.testing import FakeClock, Memory, MemoryClient, MemorySyncClient
@@ -162,6 +162,53 @@ async def test_fields_that_the_client_sets_itself_are_refused(client: Producer) 
     with pytest.raises(TypeError, match="jid"):
         await client("enqueue", "Mail", [], jid="mine")
     assert await client.waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("", {}, r"enqueued by its name.*'' is none"),
+        (None, {}, r"enqueued by its name.*None is none"),
+        ("Mail", {"queue": ""}, "Mail: '' is no queue name: it needs a letter"),
+        ("Mail", {"queue": "my queue"}, "'my queue' is no queue name"),
+        ("Mail", {"queue": "mails,5"}, "'mails,5' is no queue name"),
+        ("Mail", {"queue": "mail_*"}, "'mail_.' is no queue name"),
+        ("Mail", {"queue": "!mails"}, "'!mails' is no queue name"),
+        ("Mail", {"queue": 7}, "the queue 7 must be a name, as in"),
+        ("Mail", {"queue": ["mails"]}, "must be a name, as in"),
+        ("Mail", {"retry_queue": "my queue"}, "'my queue' is no queue name"),
+        ("Mail", {"retry": "x"}, "Mail: retry is 'x'; it is True, False or a number of tries"),
+        ("Mail", {"retry": -5}, "retry is -5; it is"),
+        ("Mail", {"retry": [5]}, r"retry is \[5\]; it is"),
+        ("Mail", {"retry_for": 0}, "retry_for is 0; it is a second to 30 years"),
+        ("Mail", {"retry_for": "1h"}, "retry_for is '1h'; it is a number of seconds"),
+        ("Mail", {"dead": "no"}, "dead is 'no'; it is True or False"),
+        ("Mail", {"backtrace": -1}, "backtrace is -1; it is"),
+        ("Mail", {"jw_poison_after": -1}, "jw_poison_after is -1; it is"),
+        ("Mail", {"poison_after": 3}, "as a field of a payload it is jw_poison_after"),
+        ("Mail", {"timeout": 3}, r"timeout does not travel with a job.*@app\.job\(timeout=…\)"),
+        ("Mail", {"timout": 3}, "there is no option timout; did you mean timeout?"),
+        ("Mail", {"retry_fro": 3}, "there is no option retry_fro; did you mean retry_for?"),
+        ("Mail", {"retries": 3}, "there is no option retries: did you mean retry?"),
+        ("Mail", {"uniq": 5}, "there is no option uniq: no job is made unique here"),
+        ("Mail", {"at": 5.0}, "there is no option at: schedule"),
+    ],
+)
+@pytest.mark.parametrize("method", ["enqueue", "enqueue_many", "schedule"])
+async def test_options_that_no_worker_could_use_are_refused(
+    client: Producer, method: str, name: Any, options: dict[str, Any], message: str
+) -> None:
+    args: tuple[Any, ...] = {"enqueue": (name, []), "enqueue_many": (name, [[]]), "schedule": (60, name)}[method]
+    with pytest.raises(ConfigurationError, match=message):
+        await client(method, *args, **options)
+    assert (await client.waiting(), await client.scheduled()) == ([], [])
+
+
+async def test_fields_of_ones_own_and_of_sidekiqs_other_editions_travel(client: Producer) -> None:
+    fields = {"tenant": "acme", "trace": "00-1", "bid": "b", "unique_for": 5, "expires_in": 9, "date": "26", "data": 1}
+    await client("enqueue", "Mail", [], backtrace=5, retry_for=60, retry_queue="slow", jw_poison_after=0, **fields)
+    (job,) = await client.waiting()
+    assert {name: job.extra[name] for name in fields} == fields
 
 
 @pytest.mark.parametrize(

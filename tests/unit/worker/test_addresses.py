@@ -101,5 +101,5 @@ def test_application_refuses_an_empty_address_but_not_a_missing_one(monkeypatch:
 )
 def test_command_line_refuses_an_empty_address(command: list[str]) -> None:
     done = CliRunner().invoke(cli, [*command, "--redis", ""])
-    assert isinstance(done.exception, ConfigurationError)
-    assert "the Redis address is empty" in str(done.exception)
+    assert done.exit_code == 2
+    assert "Invalid value for '--redis': the Redis address is empty" in done.output

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from jobworker.app import App, Enqueueable
 from jobworker.cli.loading import load
-from jobworker.cli.options import Place, echo_json, json_option, redis_is_away, redis_options
+from jobworker.cli.options import Place, echo_json, json_option, queue_name, redis_is_away, redis_options
 from jobworker.cli.screen import duration, seconds_of
 from jobworker.client.connection import DEFAULT_URL
 from jobworker.client.synchronous import SyncClient
@@ -27,8 +27,9 @@ from jobworker.runtime.link import AWAY
 @click.argument("name")
 @click.argument("args_json", metavar="[ARGS_JSON]", default="[]")
 @click.option(
-    "-q", "--queue", default=None, help="Queue to push to. By default the job's own with --app, else default."
-)
+    "-q", "--queue", default=None, callback=queue_name,
+    help="Queue to push to. By default the job's own with --app, else default.",
+)  # fmt: skip
 @click.option(
     "--app", "target", envvar="JOBWORKER_APP", metavar="MODULE:APP", default=None,
     help="The application that defines the job: its queue and options are used, and the arguments checked.",

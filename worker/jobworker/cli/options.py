@@ -16,6 +16,8 @@ from redis.asyncio import Redis
 
 from jobworker.client.address import not_empty
 from jobworker.client.connection import DEFAULT_URL, connect, without_password
+from jobworker.errors import ConfigurationError
+from jobworker.jobs.options import check_queue
 from jobworker.protocol.keys import Keys
 from jobworker.runtime.link import AWAY, what_it_does
 
@@ -35,7 +37,22 @@ def redis_options(command: C) -> C:
 
 
 def _address(_context: click.Context, _flag: click.Parameter, url: str | None) -> str | None:
-    return None if url is None else not_empty(url)
+    try:
+        return None if url is None else not_empty(url)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def queue_name(_context: click.Context, _flag: click.Parameter, name: str | None) -> str | None:
+    """The callback of a flag or argument that names a queue which may be new.
+
+    Raises:
+        click.BadParameter: no queue can have that name.
+    """
+    try:
+        return None if name is None else check_queue(name)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import orjson
 
 from jobworker.errors import ArgumentsNotJSON
 from jobworker.jobs import arguments
+from jobworker.jobs.options import check_pushed
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId, TimeFormat, timestamp
 from jobworker.protocol.scheduling import SCHEDULE
@@ -39,6 +40,10 @@ class Kind:
 
     ``signature`` names the arguments in messages, ``time_format`` is that of Sidekiq up to 7 or from 8 on. `job`,
     `jobs` and `changed` raise ArgumentsNotJSON for what cannot travel.
+
+    Raises:
+        ConfigurationError: no worker could read or take such jobs, or a field looks like a misspelt option.
+        TypeError: a field is one that the client sets.
     """
 
     __slots__ = ("_common", "_head", "_signature", "_time_format", "job_class", "queue", "retry")
@@ -52,6 +57,7 @@ class Kind:
         signature: inspect.Signature | None = None,
         time_format: TimeFormat = "seconds",
     ) -> None:
+        check_pushed(job_class, queue, retry, fields)
         self.job_class = job_class
         self.queue = queue
         self.retry = retry
@@ -72,15 +78,7 @@ class Kind:
         return found
 
     def changed(self, queue: Any, retry: Any, fields: Mapping[str, Any]) -> Kind:
-        """What they have in common with other options.
-
-        Raises:
-            TypeError: an option is of a type that no worker could read, or is set by the client.
-        """
-        if not isinstance(queue, str) or not queue or not isinstance(retry, bool | int):
-            raise TypeError(
-                f"{self.job_class}: the queue {queue!r} must be a name, and retry {retry!r} True, False or a number"
-            )
+        """What they have in common with other options; raises as making one does."""
         return Kind(self.job_class, queue, retry, fields, self._signature, self._time_format)
 
     def job(
@@ -193,7 +191,10 @@ class Pushes:
         """What jobs of this class and these options have in common."""
         # True == 1, but they are different rules.
         key = job_class, queue, retry, type(retry), id(signature), repr(fields) if fields else None
-        found = self._kinds.get(key)
+        try:
+            found = self._kinds.get(key)
+        except TypeError:  # an option that cannot be looked up, such as a list: making the kind says which
+            found = None
         if found is None:
             if len(self._kinds) >= _REMEMBERED:
                 self._kinds.clear()

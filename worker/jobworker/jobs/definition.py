@@ -11,11 +11,11 @@ from enum import Enum
 from typing import Any, TypedDict
 
 from jobworker.errors import ConfigurationError
+from jobworker.jobs.options import RETRY_FOR_LONGEST, check_queue, check_retry
 from jobworker.protocol.deaths import POISON_AFTER, DeadJob
 from jobworker.protocol.payload import Payload
 
 MAX_RETRIES = 25  # tries that `retry=True` stands for; Sidekiq's default
-_RETRY_FOR_LONGEST = 1_000_000_000  # seconds; Sidekiq's own bound
 
 
 class Kind(Enum):
@@ -219,20 +219,20 @@ def _checked(definition: Definition) -> Definition:
 
 
 def _check_options(name: str, options: Options) -> None:
-    for queue in (options.queue, options.retry_queue):
-        if queue is not None and (not queue or any(letter.isspace() or letter == "," for letter in queue)):
-            raise ConfigurationError(f"job {name}: {queue!r} is no queue name")
-    for option, number, meaning in (
-        ("retry", options.retry, "True, False or a number of tries"),
-        ("backtrace", options.backtrace, "True, False or a number of lines"),
-        ("poison_after", options.poison_after or 0, "a number of deaths, or 0 for never"),
-    ):
-        if number < 0:
-            raise ConfigurationError(f"job {name}: {option} is {number}; it is {meaning}")
+    try:
+        check_queue(options.queue)
+        if options.retry_queue is not None:
+            check_queue(options.retry_queue)
+        check_retry(options.retry)
+        check_retry(options.backtrace, "backtrace", "True, False or a number of lines")
+        if options.poison_after is not None:
+            check_retry(options.poison_after, "poison_after", "a number of deaths, or 0 for never")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"job {name}: {error}") from None
     if options.retry_for is not None:
         if options.retry is not True:
             raise ConfigurationError(f"job {name}: retry and retry_for are both given; keep one of them")
-        if not 0 < _whole_seconds(options.retry_for) < _RETRY_FOR_LONGEST:
+        if not 0 < _whole_seconds(options.retry_for) < RETRY_FOR_LONGEST:
             raise ConfigurationError(f"job {name}: retry_for is {options.retry_for}; it is a second to 30 years")
     timeout = _seconds(options.timeout)
     if timeout is not None and not timeout > 0:
