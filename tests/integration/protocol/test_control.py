@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from jobworker.client.control import carry_out_async
 from jobworker.errors import NotHeld, StaleEpoch
 from jobworker.protocol import control
-from jobworker.protocol.control import Command, ControlAnswer, Standing, Steps, Wanted
+from jobworker.protocol.control import ControlAnswer, Standing, Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.limits import QueueLimit, inflight, set_limit
 from jobworker.protocol.places import Over, forget
@@ -20,6 +20,7 @@ from jobworker.protocol.reading import activities, queue_depths
 from jobworker.protocol.records import Checkpoint, Entry, Epoch, Progress, RescueAnswer, Wish, WorkerId
 from jobworker.protocol.rescue import Death, rescue
 from jobworker.protocol.scripts import FleetScripts, WorkerScripts
+from jobworker.protocol.steps import Command, Steps
 from tests.integration.protocol.conftest import FLEET, Birth
 
 pytestmark = pytest.mark.redis

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import cast
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
+from jobworker.client.control import carry_out_async
 from jobworker.errors import NotHeld, StaleEpoch
+from jobworker.protocol import control, slices
 from jobworker.protocol import payload as payloads
-from jobworker.protocol import slices
+from jobworker.protocol.control import Wanted
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import Payload
 from jobworker.protocol.records import Entry, Number
@@ -153,3 +157,28 @@ async def test_everything_that_is_kept_of_slices_has_an_end(
     assert 0 < await redis.ttl(keys.slices("one")) <= 60
     assert 0 < await redis.ttl(keys.progress("one")) <= 60
     assert await redis.llen(keys.queue("default")) == 0
+
+
+async def test_cancelled_job_waits_for_those_slices_alone_that_somebody_will_run(
+    redis: Redis, keys: Keys, outside: FleetScripts, birth: Birth
+) -> None:
+    worker = await birth()
+    job = whole()
+    entry = await taken(outside, worker, job.to_json())
+    places = ["runs", "rests", "waits", "retried", "scheduled", "dead", "deleted"]
+    await slices.split(worker, keys, entry.number, job, places, None)
+    made = cast("list[bytes]", await redis.lrange(keys.queue("default"), 0, -1))
+    payloads_of = {orjson.loads(raw)[slices.SLICE]["value"]: raw for raw in made}
+    await redis.delete(keys.queue("default"))
+    await taken(outside, worker, payloads_of["runs"], 100)
+    await redis.hset(keys.parked, "ones1", b"1700000000000 default\n" + payloads_of["rests"])
+    # A slice that somebody moved, behind more than one page of others.
+    await redis.sadd(keys.queues, "other")
+    await redis.lpush(keys.queue("other"), *[b"{}"] * 1500, payloads_of["waits"])
+    for name, value in ((keys.retry, "retried"), (keys.schedule, "scheduled"), (keys.dead, "dead")):
+        await redis.zadd(name, {payloads_of[value]: 1.0})
+    await carry_out_async(redis, control.ask(keys, "one", Wanted.CANCEL))
+    told = await redis.hgetall(keys.slices("one"))
+    assert [told[b"s%d" % number] for number in range(7)] == [b"left"] * 5 + [b"cancelled"] * 2
+    assert (told[b"left"], told[b"cancelled"]) == (b"5", b"2")
+    assert await redis.hexists(keys.progress("one"), "end") is False

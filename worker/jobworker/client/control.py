@@ -1,4 +1,4 @@
-"""Carries out the steps of `jobworker.protocol.control`, for asyncio and for plain code."""
+"""Carries out the steps of `jobworker.protocol.steps`, for asyncio and for plain code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import redis
 from redis.asyncio import Redis
 
 from jobworker.client.finding import Elsewhere
-from jobworker.protocol.control import Command, Steps
+from jobworker.protocol.steps import Command, Steps
 
 T = TypeVar("T")
 

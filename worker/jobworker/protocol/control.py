@@ -3,17 +3,16 @@
 What is wanted of a job lies in its iteration state, where Sidekiq's own cancel writes too. A job that rests lies in a
 HASH of its own: nobody holds it, no queue counts it, and no death of any process can lose it.
 
-What is asked outside is written as steps, lists of commands for one crossing each, so that clients of asyncio and of
-plain code share them.
+What is asked outside is written as steps: see `jobworker.protocol.steps`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -21,16 +20,13 @@ from redis.asyncio import Redis
 from jobworker.errors import ArgumentsNotJSON, MalformedPayload, NotHeld, StaleEpoch
 from jobworker.protocol import payload as payloads
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.lost_slices import settled
 from jobworker.protocol.records import Entry, Epoch, WorkerId
 from jobworker.protocol.scripts import STATE_SECONDS, Script
 from jobworker.protocol.slices import slice_jid
+from jobworker.protocol.steps import Command, Steps
 
 PARK, UNPARK, WISH = Script("park"), Script("unpark"), Script("wish")
-
-T = TypeVar("T")
-Command = tuple[Any, ...]
-Steps = Generator[Sequence[Command], Sequence[Any], T]
-"""Yields the commands of one crossing, is sent their answers, returns a result."""
 
 _SLICES_AT_ONCE = 500  # in one crossing
 _ATTEMPTS = 20  # looks at a job that others move from one place to the next all the time
@@ -88,6 +84,7 @@ def ask(keys: Keys, jid: str, wanted: Wanted) -> Steps[ControlAnswer]:
     """Ask one job, and behind it the slices of one that was split.
 
     RACE it is split meanwhile: either its slices are seen here, or its splitting finds what was asked.
+    A cancelled job waits for no slice that cannot end by itself, since it is dead or was deleted by hand.
     """
     answer = yield from _ask_one(keys, jid, wanted)
     if answer.accepted:
@@ -95,6 +92,8 @@ def ask(keys: Keys, jid: str, wanted: Wanted) -> Steps[ControlAnswer]:
         left = [slice_jid(jid, int(field[1:])) for field, state in known.items() if state == b"left"]
         for at in range(0, len(left), _SLICES_AT_ONCE):
             yield from _ask_slices(keys, left[at : at + _SLICES_AT_ONCE], wanted)
+        if left and wanted is Wanted.CANCEL:
+            yield from settled(keys, jid, left)
     return answer
 
 

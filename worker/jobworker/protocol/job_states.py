@@ -7,10 +7,10 @@ from enum import Enum
 
 from jobworker.errors import MalformedPayload
 from jobworker.protocol import payload as payloads
-from jobworker.protocol.control import Command, Steps
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
 from jobworker.protocol.records import WorkerId
+from jobworker.protocol.steps import Command, Steps
 
 _SCANNED = 1_000  # payloads in one crossing
 

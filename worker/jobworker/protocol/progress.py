@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from jobworker.protocol.control import Steps
 from jobworker.protocol.job_states import JobState, ended_as, found_in_sets, holding, holds
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.number_sets import runs, unpacked
@@ -19,6 +18,7 @@ from jobworker.protocol.payload import JobId
 from jobworker.protocol.places import DONE, counts_by_kind
 from jobworker.protocol.records import WorkerId
 from jobworker.protocol.slice_progress import SliceProgress, slice_progress, together
+from jobworker.protocol.steps import Steps
 
 ERRORS_AT_ONCE = 100
 

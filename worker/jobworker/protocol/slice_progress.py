@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from jobworker.protocol.control import Command, Steps
 from jobworker.protocol.job_states import JobState, ended_as, found_in_sets, holding, holds
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.payload import JobId
 from jobworker.protocol.places import counts_by_kind
 from jobworker.protocol.slices import slice_jid
+from jobworker.protocol.steps import Command, Steps
 
 _AT_ONCE = 500  # slices in one crossing
 

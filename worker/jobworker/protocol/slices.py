@@ -28,7 +28,7 @@ SLICE, JOINS = "jw_slice", "jw_joins"
 MOST_SLICES = 10_000
 """Of one job: they are written in one step."""
 
-_KNOWN_SECONDS = 210 * 24 * 3600  # a slice may be retried from the dead set, where Sidekiq keeps jobs for 180 days
+KNOWN_SECONDS = 210 * 24 * 3600  # a slice may be retried from the dead set, where Sidekiq keeps jobs for 180 days
 _OF_A_FAILURE = {
     "retry_count", "failed_at", "retried_at", "error_class", "error_message", "error_backtrace", "enqueued_at",
 }  # fmt: skip
@@ -133,7 +133,7 @@ async def split(
     made = splitting(whole, values, time.time())
     args: list[Any] = [
         STATE_SECONDS,
-        _KNOWN_SECONDS,
+        KNOWN_SECONDS,
         made.queue,
         made.unit,
         made.joins,
@@ -153,7 +153,7 @@ async def over(
         StaleEpoch: this life of the worker has ended.
         NotHeld: the slice has another holder by now.
     """
-    args = [part.number, "cancelled" if cancelled else "done", part.queue, _KNOWN_SECONDS, kept_seconds]
+    args = [part.number, "cancelled" if cancelled else "done", part.queue, KNOWN_SECONDS, kept_seconds]
     answer = await scripts.of_job(SLICE_OVER, number, jid, _keys(keys, part.of, part.queue), args)
     return int(answer[1])
 

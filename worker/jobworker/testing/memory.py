@@ -16,7 +16,7 @@ from jobworker.protocol import payload as payloads
 from jobworker.protocol.control import ControlAnswer, Standing, Wanted
 from jobworker.protocol.payload import JobId, Payload
 from jobworker.protocol.records import Wish
-from jobworker.protocol.slices import Splitting, slice_jid
+from jobworker.protocol.slices import Splitting, joined, slice_jid
 from jobworker.testing.clock import FakeClock
 from jobworker.testing.keeper import Places
 
@@ -168,9 +168,34 @@ class Memory:
         """Cancel, pause or resume a job and its slices, as `jobworker.protocol.control.ask`."""
         answer = self._ask(jid, wanted)
         if answer.accepted and jid in self.slices:
-            for number in sorted(self.slices[jid].left):
+            left = sorted(self.slices[jid].left)
+            for number in left:
                 self._ask(slice_jid(jid, number), wanted)
+            dead = {job.jid for job in self.dead}
+            for number in left:
+                one = slice_jid(jid, number)
+                if wanted is Wanted.CANCEL and one in dead:  # nobody else will tell of its end
+                    self.places.end(one)
+                    self.over.add(one)
+                    self.slice_over(jid, number, cancelled=True)
         return answer
+
+    def slice_over(self, whole: JobId, number: int, *, cancelled: bool) -> int:
+        """A slice has ended. How many are left of its whole job; -1 where that is unknown by now."""
+        known = self.slices.get(whole)
+        if known is None:
+            return -1
+        if number in known.left:
+            known.left.discard(number)
+            if cancelled:
+                known.cancelled.add(number)
+            if not known.left and known.cancelled:
+                self.places.want(whole, Wish.CANCEL)
+                self.places.end(whole)
+                self.over.add(whole)
+            elif not known.left:
+                self.push([joined(known.made, self.clock.seconds)])
+        return len(known.left)
 
     def _ask(self, jid: JobId, wanted: Wanted) -> ControlAnswer:
         with self._lock:

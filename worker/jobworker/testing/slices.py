@@ -46,21 +46,7 @@ class SliceKeeper(MemoryKeeper):
 
     async def slice_over(self, part: Slice, *, cancelled: bool, kept_seconds: int) -> int:  # noqa: ARG002  # for ever
         """Tell that a slice has ended. How many are left; -1 where the whole job is unknown by now."""
-        memory = self._memory
-        known = memory.slices.get(part.of)
-        if known is None:
-            return -1
-        if part.number in known.left:
-            known.left.discard(part.number)
-            if cancelled:
-                known.cancelled.add(part.number)
-            if not known.left and known.cancelled:
-                memory.places.want(part.of, Wish.CANCEL)
-                memory.places.end(part.of)
-                memory.over.add(part.of)
-            elif not known.left:
-                memory.push([joined(known.made, memory.clock.seconds)])
-        return len(known.left)
+        return self._memory.slice_over(part.of, part.number, cancelled=cancelled)
 
     def kept_after(self, error: Exception) -> bool:
         """Will the job be kept after it raised this?"""
