@@ -146,6 +146,61 @@ def test_worker_that_broke_starts_again_when_its_code_is_mended(
     wait_until_sync(lambda: dev.log.count("ready:") == 2, SECONDS, dev.log)
 
 
+def save(path: Path, text: str) -> None:
+    """At once, as an editor does: nobody reads half of it."""
+    written = path.with_suffix(".new")
+    written.write_text(text)
+    written.replace(path)
+
+
+def test_application_that_is_broken_at_first_starts_when_it_is_mended(
+    folder: Path, start: Start, redis_server: RedisServer
+) -> None:
+    (folder / "shop.py").write_text("import warehouse\n" + APPLICATION)
+    (folder / "warehouse.py").write_text("stock = len(\n")
+    dev = start("dev", "shop:app", "--enqueue", 'welcome ["Ann"]', "--redis", redis_server.url)
+    dev.until("it is tried again when a file changes")
+    assert "shop:app cannot be imported: SyntaxError: '(' was never closed (warehouse.py, line 1)" in dev.log
+    save(folder / "warehouse.py", "stock = 1\n\nraise LookupError('no stock')\n")
+    dev.until("LookupError: no stock (warehouse.py, line 3)")
+    save(folder / "warehouse.py", "stock = 1\n")
+    dev.until("job done")
+    assert "Traceback" not in dev.log
+
+
+def test_broken_application_without_reload_is_told_in_a_line(folder: Path, start: Start) -> None:
+    (folder / "shop.py").write_text("import nowhere_at_all\n")
+    dev = start("dev", "shop:app", "--no-reload")
+    assert dev.process.wait(SECONDS) == 1
+    assert "ModuleNotFoundError: No module named 'nowhere_at_all' (shop.py, line 1)" in dev.log
+    assert "`jobworker check shop:app` shows the traceback" in dev.log
+    mistyped = start("dev", "shpo:app")
+    assert mistyped.process.wait(SECONDS) == 1
+    assert "there is no module shpo" in mistyped.log
+
+
+def test_password_is_shown_nowhere_and_a_variable_that_is_set_is_not_asked_for(
+    folder: Path, start: Start, redis_server: RedisServer
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.execute_command("ACL", "SETUSER", "ann", "on", ">sesame", "~*", "&*", "+@all")
+    address = redis_server.url.replace("redis://", "redis://ann:sesame@")
+    dev = start("dev", "shop:app", "--redis", address)
+    dev.until("ready:")
+    shown = address.replace("sesame", "***")
+    assert f"export JOBWORKER_REDIS_URL={shown}; jobworker enqueue" in dev.log
+    children = Path(f"/proc/{dev.process.pid}/task/{dev.process.pid}/children").read_text().split()
+    assert children
+    for child in children:
+        assert b"sesame" not in Path(f"/proc/{child}/cmdline").read_bytes()
+    dev.process.terminate()
+    assert dev.process.wait(SECONDS) == 0
+    again = start("dev", "shop:app", JOBWORKER_REDIS_URL=address)
+    again.until("ready:")
+    assert "from another terminal: jobworker enqueue" in again.log
+    assert "sesame" not in dev.log + again.log
+
+
 def test_missing_redis_server_is_told_with_how_to_get_one(folder: Path, start: Start) -> None:
     old = folder / "bin" / "redis-server"
     old.parent.mkdir()

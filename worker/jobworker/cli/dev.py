@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import os
 import signal
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -22,7 +26,7 @@ from jobworker.cli.options import redis_is_away, redis_options
 from jobworker.cli.scratch_redis import ScratchRedis, find_server
 from jobworker.cli.sources import MOST_FILES, Sources
 from jobworker.client.connection import DEFAULT_URL, without_password
-from jobworker.errors import ArgumentsNotJSON
+from jobworker.errors import ArgumentsNotJSON, ConfigurationError
 from jobworker.jobs.definition import Definition
 from jobworker.runtime.link import AWAY
 
@@ -67,7 +71,8 @@ def dev(  # noqa: PLR0913, PLR0917  # one parameter a flag
     Where no Redis is configured, a scratch one is started and removed at the end with all that is in it. The worker
     starts anew when a Python file below the working directory changes. Ctrl-C ends everything.
     """
-    app = load(target)
+    sources = _sources() if reload else None  # before the first look at the code: what is saved meanwhile counts
+    app = _loaded(target, sources)
     url = redis_url or (app.redis_url if app.redis_url != DEFAULT_URL else None)
     with contextlib.ExitStack() as stack:
         if url is None:
@@ -82,18 +87,19 @@ def dev(  # noqa: PLR0913, PLR0917  # one parameter a flag
         command = [
             sys.executable, "-m", "jobworker.cli", "run", target, "--concurrency", str(concurrency),
             "--shutdown-seconds", str(shutdown_seconds), "--log-level", log_level,
-            "--redis", url, "--key-prefix", app.key_prefix, *(["--queues", queues] if queues is not None else []),
+            "--key-prefix", app.key_prefix, *(["--queues", queues] if queues is not None else []),
         ]  # fmt: skip
-        sources = _sources() if reload else None
-        code = Supervisor(command, sources).run()
+        # Not as a flag: a list of processes shows those to everybody, with the password.
+        code = Supervisor(command, {**os.environ, "JOBWORKER_REDIS_URL": url}, sources).run()
     sys.exit(code)
 
 
 class Supervisor:
     """Keeps one worker process: starts it anew when code has changed, passes signals on, ends with it."""
 
-    def __init__(self, command: list[str], sources: Sources | None) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str], sources: Sources | None) -> None:
         self._command = command
+        self._environment = environment
         self._sources = sources
         self._stop = False
         self._worker: subprocess.Popen[bytes] | None = None
@@ -138,6 +144,7 @@ class Supervisor:
         # In a session of its own: a Ctrl-C reaches this process alone, which tells the worker once.
         return subprocess.Popen(  # noqa: S603  # this program itself
             self._command,
+            env=self._environment,
             start_new_session=True,
             preexec_fn=ends_with_this_process(),  # noqa: PLW1509  # this program has one thread
         )
@@ -151,6 +158,48 @@ class Supervisor:
         if self._stop and self._worker is not None:
             self._worker.terminate()  # a second one: at once, as the worker itself understands it
         self._stop = True
+
+
+def _loaded(target: str, sources: Sources | None) -> App:
+    """The application, once it can be imported; this process begins anew when a file changes, with all modules.
+
+    Raises:
+        click.ClickException: it cannot be imported, and no file is watched.
+        ConfigurationError: ``target`` names no application.
+    """
+    try:
+        return load(target)
+    except Exception as error:  # whatever the user's modules raise while they are written
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, ConfigurationError) and frames[-1].filename == load.__code__.co_filename:
+            raise  # what was typed is wrong, not the code
+        broken = f"{target} cannot be imported: {_in_short(error, frames)}"
+    if sources is None:
+        raise click.ClickException(f"{broken}; `jobworker check {target}` shows the traceback")
+    _say(f"{broken}; it is tried again when a file changes")
+    return _begin_anew(sources)
+
+
+def _begin_anew(sources: Sources) -> NoReturn:
+    """This program in the place of this process, once a file has changed: no module is left of the old ones."""
+    try:
+        while (changed := sources.changed()) is None:
+            time.sleep(_TICK_SECONDS * _LOOK_TICKS)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    _say(f"{changed} has changed")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # this program itself
+
+
+def _in_short(error: Exception, frames: traceback.StackSummary) -> str:
+    """The error in a line, with the last place below the working directory that it came through."""
+    here = [frame for frame in frames if Path(frame.filename).is_relative_to(Path.cwd())]
+    place = (
+        ""
+        if isinstance(error, SyntaxError) or not here
+        else f" ({Path(here[-1].filename).name}, line {here[-1].lineno})"
+    )
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _begin(app: App, url: str, first: tuple[str, ...]) -> None:
@@ -174,7 +223,8 @@ def _hint(app: App, target: str, url: str) -> None:
         return
     required = [p.name for p in job.signature.parameters.values() if p.default is inspect.Parameter.empty]
     arguments = f" '[{', '.join(name.upper() for name in required)}]'" if required else ""
-    where = "" if url == DEFAULT_URL else f"export JOBWORKER_REDIS_URL={url}; "
+    known = url in {DEFAULT_URL, os.environ.get("JOBWORKER_REDIS_URL")}
+    where = "" if known else f"export JOBWORKER_REDIS_URL={without_password(url)}; "
     _say(f"from another terminal: {where}jobworker enqueue {job.name}{arguments} --app {target}; jobworker top")
 
 
