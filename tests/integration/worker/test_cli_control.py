@@ -130,7 +130,7 @@ def test_job_is_asked_where_it_is(
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("running", "runs on pod-1, and is no iterating job"),
+        ("running", "and goes on to its end or its `timeout`; `jobworker queues pause imports` holds up"),
         (
             "queued",
             "as Mail, no iterating job of any worker, which has no items to stop after; `jobworker queues",

@@ -50,7 +50,7 @@ def test_jobs_of_a_class_are_chosen_across_pages(jobworker: Jobworker, database:
     assert [job["id"] for job in listed["jobs"]] == ["0500", "0600", "0700", "0800", "0900"]
     assert listed["more"]
     done = described(jobworker("jobs", "delete", "--all", "--in", "scheduled", "--class", "Report", "--yes", "--json"))
-    assert done == {"action": "delete", "done": 12, "unreadable": 0}
+    assert done == {"action": "delete", "done": 12, "unreadable": 0, "refused": 0}
     assert database.zcard(KEYS.schedule) == 1188
 
 
@@ -61,10 +61,81 @@ def test_one_job_is_shown_and_retried_once(jobworker: Jobworker, database: redis
     assert (job["set"], job["retry_count"], job["payload"]) == ("dead", 2, raw.decode())
     assert "b-9" in jobworker("jobs", "show", "a1").stdout
     assert jobworker("jobs", "retry", "a1").stdout == "1 job enqueued\n"
-    assert "somebody was faster" in jobworker("jobs", "retry", "a1", code=1).stderr
+    said = "Error: a1 waits in the queue mails at place 1: it runs when it is its turn"
+    assert said in jobworker("jobs", "retry", "a1", code=1).stderr
     done = jobworker("jobs", "retry", "a1", "a2", "--json", code=1)
-    assert described(done) == {"action": "retry", "done": 1, "missing": ["a1"], "unreadable": []}
+    assert described(done) == {"action": "retry", "done": 1, "missing": ["a1"], "unreadable": [], "refused": []}
     assert database.llen("queue:mails") == 2
+
+
+def test_queued_job_is_shown_and_deleted_by_its_id(jobworker: Jobworker, database: redis.Redis) -> None:
+    database.sadd(KEYS.queues, "mails")
+    database.lpush(KEYS.queue("mails"), payload("a1"), payload("a2", enqueued_at=time.time() - 90, bid="b-9"))
+    [job] = described(jobworker("jobs", "show", "a2", "--json"))["jobs"]
+    assert (job["set"], job["queue"], job["place"]) == ("queued", "mails", 2)
+    shown = jobworker("jobs", "show", "a2").stdout
+    assert "waiting in the queue mails at place 2, 1m 30s ago" in shown
+    assert "b-9" in shown
+    assert (
+        "a2 waits in the queue mails at place 2: `jobworker jobs delete`"
+        in jobworker("jobs", "kill", "a2", code=1).stderr
+    )
+    assert jobworker("jobs", "delete", "a2", "--in", "dead", code=1).stdout == ""
+    assert jobworker("jobs", "delete", "a2").stdout == "1 job deleted\n"
+    assert database.lrange(KEYS.queue("mails"), 0, -1) == [payload("a1")]
+    said = "Error: a2 is not known: it neither runs nor waits nor rests: it has ended, or somebody was faster"
+    assert said in jobworker("jobs", "delete", "a2", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("action", "put_in", "words"),
+    [
+        (("kill",), "dead", "a1 is dead, since"),
+        (("delete", "--in", "retry"), "scheduled", "`jobworker jobs delete --in scheduled` takes it from there"),
+        (("retry",), "running", "a1 runs on pod-a: `jobworker jobs cancel` ends it if it is iterating"),
+        (("delete",), "paused", "`jobworker jobs resume` lets it go on"),
+    ],
+)
+def test_it_is_said_where_a_job_is_that_an_action_does_not_reach(
+    jobworker: Jobworker, database: redis.Redis, action: tuple[str, ...], put_in: str, words: str
+) -> None:
+    if put_in == "running":
+        register(database, "pod-a")
+        database.hset(KEYS.working("pod-a"), "1", b"1700000000000 mails\n" + payload("a1"))
+    elif put_in == "paused":
+        database.hset(KEYS.parked, "a1", b"1700000000000 mails\n" + payload("a1"))
+    else:
+        put(database, put_in, payload("a1"))
+    assert words in jobworker("jobs", action[0], "a1", *action[1:], code=1).stderr
+
+
+def awaited_slice(database: redis.Redis, number: int = 1) -> bytes:
+    database.hset("jw:slices:whole", f"s{number}", "left")
+    return payload(
+        f"wholes{number}", jw_slice={"of": "whole", "number": number, "count": 4, "queue": "mails", "value": 7}
+    )
+
+
+def test_slice_that_its_job_waits_for_is_not_deleted(jobworker: Jobworker, database: redis.Redis) -> None:
+    put(database, "dead", awaited_slice(database), payload("a1"), payload("a2", jw_slice={"of": [], "number": None}))
+    done = jobworker("jobs", "delete", "wholes1", code=1)
+    assert (
+        "`jobworker jobs retry wholes1` completes it, `jobworker jobs cancel whole` ends the whole job" in done.stderr
+    )
+    done = jobworker("jobs", "delete", "--all", "--in", "dead", "--yes")
+    assert done.stdout == "2 jobs deleted\n"
+    assert "1 job stay, slices that others wait for" in done.stderr
+    assert jids(database, KEYS.dead) == ["wholes1"]
+    assert "whole waits for it as its slice" in jobworker("jobs", "cancel", "wholes1", code=1).stderr
+    database.hset("jw:slices:whole", "s1", "cancelled")
+    assert jobworker("jobs", "delete", "wholes1").stdout == "1 job deleted\n"
+
+
+def test_it_is_said_who_waits_for_a_slice_that_is_killed(jobworker: Jobworker, database: redis.Redis) -> None:
+    put(database, "retry", awaited_slice(database))
+    done = jobworker("jobs", "kill", "wholes1")
+    assert done.stdout == "1 job moved to the dead set\n"
+    assert "wholes1 is a slice of whole, which waits until it is retried" in done.stderr
 
 
 def test_backtrace_is_unpacked_where_it_is_one(jobworker: Jobworker, database: redis.Redis) -> None:

@@ -103,7 +103,7 @@ def test_clear_asks_before_it_drops_jobs(jobworker: Jobworker, database: redis.R
         (["jobs", "kill", "--all", "--in", "dead"], 2, "'scheduled', 'retry'"),
         (["jobs", "delete", "x", "--class", "Mail"], 2, "leave the IDs out"),
         (["jobs", "delete", "--all", "--in", "dead", "--unreadable", "--class", "Mail"], 2, "leave those flags out"),
-        (["jobs", "show", "nobody"], 1, "no job nobody is scheduled, to be retried, dead, paused or running"),
+        (["jobs", "show", "nobody"], 1, "job nobody is not known: it neither runs nor waits nor rests"),
         (["enqueue", "x", "{"], 2, "is not JSON"),
         (["enqueue", "x", "5"], 2, "write '[5]'"),
         (["enqueue", "x", "--redis", "redis://127.0.0.1:1/0"], 1, "127.0.0.1:1"),

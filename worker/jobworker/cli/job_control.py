@@ -11,14 +11,15 @@ import click
 from redis.asyncio import Redis
 
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
-from jobworker.cli.screen import ago
+from jobworker.cli.whereabouts import searched, where_it_is
 from jobworker.client.control import carry_out_async
 from jobworker.protocol import control
 from jobworker.protocol.control import ControlAnswer, Parked, Standing, Wanted
 from jobworker.protocol.inspection import RunningJob
 from jobworker.protocol.job_sets import JobSet, SetEntry
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.locating import QUEUED_SEARCHED, Located, Nowhere, Queued, iterating_classes, locate
+from jobworker.protocol.locating import Located, Nowhere, Queued, iterating_classes, locate
+from jobworker.protocol.slices import awaited
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ async def ask(redis: Redis, keys: Keys, jid: str, wanted: Wanted) -> Told:
     if isinstance(where, Nowhere) and not await _is_known(redis, keys, jid):
         return Told(jid, _unknown(where))
     if isinstance(where, SetEntry) and where.job_set is JobSet.DEAD:
-        return Told(jid, "is dead: it failed for good and runs no more; `jobworker jobs delete` removes it")
+        (whole,) = await awaited(redis, keys, [where.found.job])
+        return Told(jid, _dead(jid, whole))
     if isinstance(where, SetEntry | Queued) and where.found.job is not None:
         queue = where.queue if isinstance(where, Queued) else where.found.job.queue
         classes = await iterating_classes(redis, keys, queue)
@@ -108,6 +110,8 @@ async def ask(redis: Redis, keys: Keys, jid: str, wanted: Wanted) -> Told:
     answer = await carry_out_async(redis, control.ask(keys, jid, wanted))
     if isinstance(where, Nowhere) and answer.standing is Standing.WAITING:
         left = await cast("Awaitable[bytes | None]", redis.hget(keys.slices(jid), "left"))
+        if left == b"0" and wanted is Wanted.CANCEL:
+            return Told(jid, "waited for slices that are dead or were deleted, and is cancelled now", answer)
         if left is not None and left != b"0":
             return Told(jid, f"waits for {int(left):,} of its slices: each of them {_SLICES[wanted]}", answer)
     return Told(jid, words(answer, wanted, where), answer)
@@ -127,7 +131,11 @@ def words(answer: ControlAnswer, wanted: Wanted, where: Located) -> str:
         case Standing.CANCELLED:
             return "was cancelled before" + ("" if answer.accepted else ", which is final")
         case Standing.NOT_ITERATING:
-            return f"runs on {answer.worker}, and is no iterating job: it has no items after which it could stop"
+            queue = f" {where.queue}" if isinstance(where, RunningJob) else ""
+            return (
+                f"runs on {answer.worker}, and is no iterating job: it has no items after which it could stop, "
+                f"and goes on to its end or its `timeout`; `jobworker queues pause{queue}` holds up the jobs behind it"
+            )
         case _:
             assert_never(answer.standing)
 
@@ -163,16 +171,22 @@ _SLICES = {
 
 def _waiting(where: Located) -> str:
     match where:
-        case SetEntry(job_set=JobSet.SCHEDULED, score=due):
-            return f"is due {ago(due)}"
-        case SetEntry(score=due):
-            return f"is tried again {ago(due)}"
-        case Queued(queue=queue, place=place):
-            return f"waits in the queue {queue} at place {place:,}"
+        case SetEntry() | Queued():
+            return where_it_is(where)
         case Nowhere():
             return "was found in no queue and runs nowhere"
         case Parked() | RunningJob():
             return "is on its way to its queue"  # it moved between the look and the question
+
+
+def _dead(jid: str, whole: str | None) -> str:
+    failed = "is dead: it failed for good and runs no more"
+    if whole is None:
+        return f"{failed}; `jobworker jobs delete` removes it"
+    return (
+        f"{failed}, and {whole} waits for it as its slice; `jobworker jobs retry {jid}` completes it, "
+        f"`jobworker jobs cancel {whole}` ends the whole job"
+    )
 
 
 def _not_iterating(where: SetEntry | Queued, job_class: str) -> str:
@@ -183,8 +197,7 @@ def _not_iterating(where: SetEntry | Queued, job_class: str) -> str:
 
 
 def _unknown(where: Nowhere) -> str:
-    searched = "" if where.complete else f"; of the jobs in queues only {QUEUED_SEARCHED:,} were searched"
-    return f"is not known: it neither runs nor rests nor waits, and no progress of it is left{searched}"
+    return f"is not known: it neither runs nor rests nor waits, and no progress of it is left{searched(where)}"
 
 
 async def _is_known(redis: Redis, keys: Keys, jid: str) -> bool:

@@ -15,6 +15,7 @@ from jobworker.cli.screen import TOO_DEEP, ago, arguments, cut, job_name, table,
 from jobworker.protocol.control import Parked
 from jobworker.protocol.inspection import RunningJob
 from jobworker.protocol.job_sets import Found, JobSet, SetEntry
+from jobworker.protocol.locating import Queued
 from jobworker.protocol.payload import Payload, seconds_of
 
 _BYTES = 1_000  # shown of what is no job
@@ -59,6 +60,19 @@ def described_parked(job: Parked) -> dict[str, Any]:
     return {**described_job(Found.read(job.payload)), "set": "paused", "queue": job.queue, "at": job.parked_at}
 
 
+def described_queued(job: Queued) -> dict[str, Any]:
+    """For machines: the job, its queue and its place in it, 1 for the next one; and since when it waits."""
+    return {
+        **described_job(job.found), "set": "queued", "queue": job.queue, "place": job.place,
+        "at": enqueued_at(job.found),
+    }  # fmt: skip
+
+
+def enqueued_at(found: Found) -> float | None:
+    """Since when a job waits in its queue; None where it does not say."""
+    return None if found.job is None else found.job.enqueued_at
+
+
 def entries_table(job_set: JobSet, entries: Sequence[SetEntry]) -> Table:
     """A row for each entry."""
     failed = job_set is not JobSet.SCHEDULED
@@ -99,12 +113,11 @@ def queued_table(jobs: Sequence[Found]) -> Table:
     """A row for each job that waits in a queue."""
     rows = table("id", "enqueued", "class", "arguments")
     for found in jobs:
-        enqueued_at = found.job.enqueued_at if found.job is not None else None
-        rows.add_row(text(found.id), text(ago(enqueued_at)), job_name(found), arguments(found))
+        rows.add_row(text(found.id), text(ago(enqueued_at(found))), job_name(found), arguments(found))
     return rows
 
 
-def details(found: Found, place: str, moment: float) -> Table:
+def details(found: Found, place: str, moment: float | None) -> Table:
     """All that is known of one job, nothing of it cut."""
     rows = Table.grid(padding=(0, 2, 0, 0))
 
@@ -112,7 +125,7 @@ def details(found: Found, place: str, moment: float) -> Table:
         rows.add_row(text(name, "bold"), value if isinstance(value, Text) else text(value, whole=True))
 
     add("id", found.id)
-    add("is", f"{place}, {ago(moment)}")
+    add("is", place if moment is None else f"{place}, {ago(moment)}")
     job = found.job
     if job is None:
         add("problem", found.problem)

@@ -14,8 +14,10 @@ from jobworker.cli.job_tables import (
     backtrace,
     described_entry,
     described_parked,
+    described_queued,
     described_running,
     details,
+    enqueued_at,
     entries_table,
     parked_table,
     running_table,
@@ -23,13 +25,14 @@ from jobworker.cli.job_tables import (
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
 from jobworker.cli.screen import ago, console, table
 from jobworker.cli.wanted import Wanted, wanted_options
+from jobworker.cli.whereabouts import where_it_is
 from jobworker.client.control import carry_out_async
 from jobworker.protocol import job_sets
 from jobworker.protocol.control import Parked, parked_jobs
 from jobworker.protocol.inspection import RunningJob, worker_reports
 from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.keys import Keys
-from jobworker.protocol.locating import parked_job
+from jobworker.protocol.locating import Nowhere, Queued, locate, parked_job
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -119,19 +122,33 @@ def list_jobs(
 @json_option
 @on_redis
 def show(identity: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
-    """Show all that is known of the job ID, wherever it lies but in a queue."""
+    """Show all that is known of the job ID, wherever it lies; queues are searched from the job that is next on."""
 
-    async def look(redis: Redis, keys: Keys) -> tuple[list[SetEntry], list[RunningJob], Parked | None]:
+    async def look(
+        redis: Redis, keys: Keys
+    ) -> tuple[list[SetEntry], list[RunningJob], Parked | Queued | Nowhere | None]:
         running = [job for job in await _running(redis, keys) if job.found.id == identity]
-        return await job_sets.find(redis, keys, identity), running, await parked_job(redis, keys, identity)
+        entries, parked = await job_sets.find(redis, keys, identity), await parked_job(redis, keys, identity)
+        if entries or running or parked is not None:
+            return entries, running, parked
+        where = await locate(redis, keys, identity)
+        # RACE it moved on from a queue between the two looks.
+        if isinstance(where, SetEntry):
+            return [where], [], None
+        return ([], [where], None) if isinstance(where, RunningJob) else ([], [], where)
 
-    entries, running, parked = place.ask(look)
-    if not entries and not running and parked is None:
-        raise click.ClickException(job_actions.unknown(identity))
+    entries, running, other = place.ask(look)
+    if isinstance(other, Nowhere):
+        raise click.ClickException(f"job {identity} {where_it_is(other)}; it has ended, or never was")
     if as_json:
         listed = [
             *({**described_running(job), **_whole(job.found)} for job in running),
-            *({**described_parked(job), **_whole(Found.read(job.payload))} for job in (parked,) if job is not None),
+            *(
+                {**described_parked(job), **_whole(Found.read(job.payload))}
+                for job in (other,)
+                if isinstance(job, Parked)
+            ),
+            *({**described_queued(job), **_whole(job.found)} for job in (other,) if isinstance(job, Queued)),
             *({**described_entry(entry), **_whole(entry.found)} for entry in entries),
         ]
         echo_json({"jobs": listed})
@@ -139,8 +156,11 @@ def show(identity: str, place: Place, as_json: bool) -> None:  # noqa: FBT001  #
     screen = console()
     for job in running:
         screen.print(details(job.found, f"running on {job.worker}", job.taken_at), soft_wrap=True)
-    if parked is not None:
-        screen.print(details(Found.read(parked.payload), PAUSED, parked.parked_at), soft_wrap=True)
+    if isinstance(other, Parked):
+        screen.print(details(Found.read(other.payload), PAUSED, other.parked_at), soft_wrap=True)
+    if isinstance(other, Queued):
+        place_in = f"waiting in the queue {other.queue} at place {other.place:,}"
+        screen.print(details(other.found, place_in, enqueued_at(other.found)), soft_wrap=True)
     for entry in entries:
         screen.print(details(entry.found, entry.job_set.value, entry.score), soft_wrap=True)
 

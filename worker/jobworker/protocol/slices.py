@@ -158,6 +158,25 @@ async def over(
     return int(answer[1])
 
 
+async def awaited(redis: Redis, keys: Keys, jobs: Sequence[Payload | None]) -> list[JobId | None]:
+    """For each of the jobs the one that waits for it as its slice; None for one that nobody waits for."""
+    parts = [None if job is None else job.extra.get(SLICE) for job in jobs]
+    # Payloads of strangers may have anything there.
+    named = [
+        (place, str(part["of"]), part["number"])
+        for place, part in enumerate(parts)
+        if isinstance(part, dict) and {"of", "number"} <= part.keys()
+    ]
+    found: list[JobId | None] = [None] * len(parts)
+    async with redis.pipeline(transaction=False) as pipe:
+        for _, whole, number in named:
+            _ = pipe.hget(keys.slices(whole), f"s{number}")
+        for (place, whole, _), state in zip(named, await pipe.execute(), strict=True):
+            if state == b"left":
+                found[place] = JobId(whole)
+    return found
+
+
 def _keys(keys: Keys, whole: str, queue: str) -> list[str]:
     return [
         keys.slices(whole), keys.progress(whole), keys.iteration(whole), keys.queues, keys.queue(queue),
