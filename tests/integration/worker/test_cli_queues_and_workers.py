@@ -29,7 +29,7 @@ def test_queue_is_listed_with_depth_pause_and_that_nobody_takes_it(jobworker: Jo
     assert 0 <= latency < 60
     assert queue == {
         "name": "mails", "depth": 3, "running": 0, "workers": 0, "quiet": 0, "sidekiq": False,
-        "paused": False, "paused_until": None,
+        "problem": None, "paused": False, "paused_until": None,
         "limit": {"cluster": None, "worker": None, "blocking": False},
     }  # fmt: skip
     assert "no worker takes it" in jobworker("queues").stdout

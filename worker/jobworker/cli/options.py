@@ -19,7 +19,7 @@ from jobworker.client.connection import DEFAULT_URL, connect, without_password
 from jobworker.errors import ConfigurationError
 from jobworker.jobs.options import check_queue
 from jobworker.protocol.keys import Keys
-from jobworker.runtime.link import AWAY, what_it_does
+from jobworker.runtime.link import AWAY, in_words, is_away
 
 C = TypeVar("C", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -111,10 +111,8 @@ def json_option(command: C) -> C:
 
 def redis_is_away(url: str, error: BaseException) -> click.ClickException:
     """The one line for it."""
-    return click.ClickException(
-        f"Redis at {without_password(url)} {what_it_does(error)}: {error}; "
-        "--redis URL or JOBWORKER_REDIS_URL names another"
-    )
+    another = "; --redis URL or JOBWORKER_REDIS_URL names another" if is_away(error) else ""
+    return click.ClickException(f"Redis at {without_password(url)} {in_words(error)}{another}")
 
 
 def echo_json(value: Any) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import click
 from redis.asyncio import Redis
@@ -19,16 +19,22 @@ from rich.text import Text
 
 from jobworker.cli.options import Place, echo_json, json_option, on_redis
 from jobworker.cli.screen import ago, console, duration, table, text
+from jobworker.cli.whereabouts import where_it_is
 from jobworker.client.control import carry_out_async
+from jobworker.protocol.control import Parked
+from jobworker.protocol.inspection import RunningJob
+from jobworker.protocol.job_sets import Found, JobSet, SetEntry
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
+from jobworker.protocol.locating import Nowhere, Queued, iterating_classes, locate
 from jobworker.protocol.progress import JobProgress, job_progress
 from jobworker.protocol.slice_progress import SliceProgress
-from jobworker.runtime.link import AWAY, what_it_does
+from jobworker.runtime.link import AWAY, in_words
 
 _SHOWN = 50  # rows with errors in the table; --json has all
 _WATCHED = 10  # of them on a screen that is drawn anew all the time
 _BAR = 60  # columns
+_IN_A_SET = {JobSet.SCHEDULED: JobState.WAITING, JobSet.RETRY: JobState.RETRYING, JobSet.DEAD: JobState.FAILED}
 _COLOURS = {JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.DONE: "green", JobState.RETRYING: "yellow"}
 
 
@@ -49,31 +55,58 @@ def progress(jid: str, place: Place, watch: bool, every: float, as_json: bool) -
             place.ask(lambda redis, keys: _watched(redis, keys, jid, every))
         return
     most = None if as_json else _SHOWN
-    found = place.ask(lambda redis, keys: _asked(redis, keys, jid, most))
+    found, where = place.ask(lambda redis, keys: _asked(redis, keys, jid, most))
     if as_json:
         echo_json(described(found))
         return
-    console().print(frame(found))
+    console().print(frame(found, where))
 
 
-async def _asked(redis: Redis, keys: Keys, jid: str, errors: int | None) -> JobProgress:
+async def _asked(redis: Redis, keys: Keys, jid: str, errors: int | None) -> tuple[JobProgress, str]:
+    """How far it is; of one that has not begun also where it is."""
     found = await carry_out_async(redis, job_progress(keys, jid, errors=errors))
-    if found is None:
-        raise click.ClickException(f"no progress is known of {jid}: it never ran as an iterating job, or is long over")
-    return found
+    return await _not_begun(redis, keys, jid) if found is None else (found, "")
+
+
+async def _not_begun(redis: Redis, keys: Keys, jid: str) -> tuple[JobProgress, str]:
+    where = await locate(redis, keys, jid)
+    words = f"it {where_it_is(where)}"
+    match where:
+        case Nowhere():
+            raise click.ClickException(f"no progress is known of {jid}, and {words}; it is long over, or never was")
+        case Parked(queue=queue, payload=payload):
+            state, job = JobState.PAUSED, Found.read(payload).job
+        case RunningJob(queue=queue):
+            state, job = JobState.RUNNING, where.found.job
+        case Queued(queue=queue):
+            state, job = JobState.WAITING, where.found.job
+        case SetEntry(job_set=job_set):
+            state, job = _IN_A_SET[job_set], where.found.job
+            queue = "" if job is None else job.queue
+        case _:
+            assert_never(where)
+    classes = await iterating_classes(redis, keys, queue)
+    if classes is not None and job is not None and job.job_class not in classes:
+        raise click.ClickException(
+            f"{jid} has no progress: {words}, as {job.job_class}, no iterating job of any worker"
+        )
+    return JobProgress(
+        jid=jid, state=state, processed=0, failed=0, total=None, rate=None, run_rate=None, done={}, errors={},
+        next_errors=None, started_at=None, began_at=None, updated_at=None, ended_at=None, worker=None,
+    ), words  # fmt: skip
 
 
 async def _watched(redis: Redis, keys: Keys, jid: str, every: float) -> None:
-    found = await _asked(redis, keys, jid, _WATCHED)
-    with Live(frame(found), console=console(), auto_refresh=False) as live:
+    found, where = await _asked(redis, keys, jid, _WATCHED)
+    with Live(frame(found, where), console=console(), auto_refresh=False) as live:
         while not found.state.over:
             await asyncio.sleep(every)
             problem = ""
             try:
-                found = await _asked(redis, keys, jid, _WATCHED)
+                found, where = await _asked(redis, keys, jid, _WATCHED)
             except AWAY as error:
-                problem = f"this is what was seen last: Redis {what_it_does(error)}: {error}"
-            shown = frame(found)
+                problem = f"this is what was seen last: Redis {in_words(error)}"
+            shown = frame(found, where)
             live.update(Group(shown, text(problem, "red")) if problem else shown, refresh=True)
 
 
@@ -110,9 +143,11 @@ def _described_slice(found: SliceProgress) -> dict[str, Any]:
     }
 
 
-def frame(progress: JobProgress) -> RenderableType:
-    """One picture of it, for people."""
+def frame(progress: JobProgress, where: str = "") -> RenderableType:
+    """One picture of it, for people; of a job that has not begun with ``where`` it is."""
     parts: list[RenderableType] = [_head(progress)]
+    if where:
+        parts.append(text(where, whole=True))
     if progress.share is not None:
         parts.append(ProgressBar(total=1.0, completed=progress.share, width=_BAR))
     if progress.slices is not None:

@@ -40,7 +40,7 @@ def queues(place: Place, as_json: bool) -> None:  # noqa: FBT001  # a flag
 @on_redis
 def show(name: str, place: Place, page: int, limit: int, as_json: bool) -> None:  # noqa: FBT001  # a flag
     """List the jobs that wait in the queue NAME, the one that is taken next first."""
-    _known(place, name)
+    _readable(_known(place, name))
     begin = (page - 1) * limit
     found, depth = place.ask(lambda redis, keys: queued(redis, keys, name, begin, limit))
     more = depth > begin + len(found)
@@ -126,7 +126,7 @@ def limit(name: str, place: Place, cluster: str | None, worker: str | None, bloc
 @on_redis
 def clear(name: str, place: Place, yes: bool) -> None:  # noqa: FBT001  # a flag
     """Drop all jobs that wait in the queue NAME, for good. Jobs that run go on."""
-    waiting = _known(place, name).depth.depth
+    waiting = _readable(_known(place, name)).depth.depth
     if waiting:
         confirm(f"Drop {jobs_in_words(waiting)} of {name} for good", yes=yes)
     dropped = place.ask(lambda redis, keys: clear_queue(redis, keys, name))
@@ -142,7 +142,7 @@ def shown(found: tuple[QueueReport, ...]) -> Table:
         depth = queue.depth
         rows.add_row(
             text(depth.name),
-            f"{depth.depth:,}",
+            f"{depth.depth:,}" if depth.problem is None else "-",
             duration(depth.latency_seconds) if depth.depth else "-",
             f"{queue.running:,}",
             f"{queue.workers:,}{' + Sidekiq' if queue.sidekiq else ''}",
@@ -162,6 +162,7 @@ def described(queue: QueueReport) -> dict[str, Any]:
         "workers": queue.workers,
         "quiet": queue.quiet,
         "sidekiq": queue.sidekiq,
+        "problem": queue.depth.problem,
         "paused": queue.depth.paused,
         "paused_until": queue.paused_until,
         "limit": {
@@ -174,6 +175,8 @@ def described(queue: QueueReport) -> dict[str, Any]:
 
 def state_of(queue: QueueReport) -> Text:
     """What is special about it."""
+    if queue.depth.problem is not None:
+        return text(f"unreadable: {queue.depth.problem}", "red")
     if queue.depth.paused:
         until = "" if queue.paused_until is None else f", goes on {ago(queue.paused_until)}"
         return text(f"paused{until}", "yellow")
@@ -193,6 +196,20 @@ def _limit_of(queue: QueueReport) -> str:
         "blocking" if limited.blocking else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _readable(queue: QueueReport) -> QueueReport:
+    """The same.
+
+    Raises:
+        click.ClickException: another application's data stand at its key, which nobody here may drop.
+    """
+    if queue.depth.problem is not None:
+        raise click.ClickException(
+            f"{queue.depth.name} is unreadable: {queue.depth.problem}; another application wrote it. "
+            "Once it is renamed or deleted (redis-cli RENAME, DEL), the queue works again"
+        )
+    return queue
 
 
 def _known(place: Place, name: str) -> QueueReport:

@@ -23,7 +23,7 @@ from jobworker.cli.screen import arguments, console, duration, job_name, table, 
 from jobworker.cli.workers import name_of, rows_of, state_of
 from jobworker.protocol.inspection import Overview, WorkerReport, overview
 from jobworker.protocol.keys import Keys
-from jobworker.runtime.link import AWAY, what_it_does
+from jobworker.runtime.link import AWAY, in_words
 
 _WINDOW_SECONDS = 10.0  # over which rates are taken
 _ONCE_SECONDS = 1.0  # between the two looks that a rate needs
@@ -161,7 +161,7 @@ async def _live(redis: Redis, keys: Keys, every: float) -> None:
             try:
                 history.add(time.monotonic(), await overview(redis, keys))
             except AWAY as error:
-                history.problem = f"this is what was seen last: Redis {what_it_does(error)}: {error}"
+                history.problem = f"this is what was seen last: Redis {in_words(error)}"
 
 
 def _screen(history: History) -> RenderableType:

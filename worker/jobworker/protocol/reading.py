@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from jobworker.errors import MalformedPayload
 from jobworker.protocol import payload as payloads
@@ -40,16 +41,24 @@ async def fleet_members(redis: Redis, keys: Keys, fleet: str) -> dict[WorkerId, 
 
 
 async def queue_depths(redis: Redis, keys: Keys, queues: Sequence[str]) -> tuple[QueueDepth, ...]:
-    """Depth, age of the oldest job and pause of each queue."""
+    """Depth, age of the oldest job and pause of each queue; what stands there instead where it is no queue."""
     async with redis.pipeline(transaction=False) as pipe:
         for queue in queues:
             _ = pipe.llen(keys.queue(queue)), pipe.lindex(keys.queue(queue), -1), pipe.sismember(keys.paused, queue)
-        answers = await pipe.execute()
+        answers = await pipe.execute(raise_on_error=False)
     now = time.time()
-    return tuple(
-        QueueDepth(queue, int(depth), _latency(oldest, now), bool(paused))
-        for queue, depth, oldest, paused in zip(queues, answers[::3], answers[1::3], answers[2::3], strict=True)
-    )
+    depths = []
+    for queue, depth, oldest, paused in zip(queues, answers[::3], answers[1::3], answers[2::3], strict=True):
+        if isinstance(depth, ResponseError) and str(depth).startswith("WRONGTYPE"):
+            kind = cast("bytes", await redis.type(keys.queue(queue))).decode()
+            problem = f"its key {keys.queue(queue)} holds a {kind} and no list"
+            depths.append(QueueDepth(queue, 0, 0.0, bool(paused), problem))
+            continue
+        for answer in (depth, oldest, paused):
+            if isinstance(answer, Exception):
+                raise answer
+        depths.append(QueueDepth(queue, int(depth), _latency(oldest, now), bool(paused)))
+    return tuple(depths)
 
 
 def _activity(worker: WorkerId, row: Sequence[Any], now: float) -> Activity:

@@ -52,10 +52,14 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a take brought. ``quiet`` is the reason where the worker is quiet, and then there are no entries."""
+    """What a take brought. ``quiet`` is the reason where the worker is quiet, and then there are no entries.
+
+    ``unreadable`` are queues of which nothing can be taken: a key of another type stands where theirs should.
+    """
 
     entries: tuple[Entry, ...] = ()
     quiet: str | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 class Outcome(Enum):
@@ -247,9 +251,13 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """A queue as Redis sees it: ``depth`` jobs, the oldest ``latency_seconds`` old (0 when empty)."""
+    """A queue as Redis sees it: ``depth`` jobs, the oldest ``latency_seconds`` old (0 when empty).
+
+    ``problem`` tells what stands at its key where that is no queue; it has no jobs then.
+    """
 
     name: str
     depth: int
     latency_seconds: float
     paused: bool
+    problem: str | None = None

@@ -196,7 +196,7 @@ class WorkerScripts:
         _refuse(answer)
         if answer[0] == b"QUIET":
             return Taken(quiet=_text(answer[1]))
-        return Taken(_entries(answer[1], queues, number))
+        return _taken(answer[1], queues, number)
 
     def _take_call(
         self, queues: Sequence[str], count: int, number: int, held: Mapping[str, int]
@@ -238,7 +238,7 @@ class WorkerScripts:
         _refuse(answer)
         if answer[0] == b"QUIET":
             return FinishAnswer(answer[1], Taken(quiet=_text(answer[2])))
-        return FinishAnswer(answer[1], Taken(_entries(answer[2], queues, number)))
+        return FinishAnswer(answer[1], _taken(answer[2], queues, number))
 
     async def give_back(self, jobs: Sequence[GivenBack]) -> tuple[Number, ...]:
         """Put held jobs back on their queues without counting a retry. Returns the numbers that were not held."""
@@ -355,14 +355,18 @@ def _ranges(numbers: Sequence[int]) -> list[int]:
     return ranges
 
 
-def _entries(answer: Sequence[Any], queues: Sequence[str], number: int) -> tuple[Entry, ...]:
+def _taken(answer: Sequence[Any], queues: Sequence[str], number: int) -> Taken:
     # The time taken is Redis' business in the working set; the worker that just took the job has no use for it.
-    entries = []
+    entries: list[Entry] = []
+    unreadable: tuple[str, ...] = ()
     for place, payloads in zip(answer[::2], answer[1::2], strict=True):
+        if isinstance(payloads, bytes):
+            unreadable = (*unreadable, queues[place])
+            continue
         for payload in payloads:
             entries.append(Entry(Number(number), queues[place], 0, payload))
             number += 1
-    return tuple(entries)
+    return Taken(tuple(entries), unreadable=unreadable)
 
 
 def _queues_and_wakes(keys: Keys, queues: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from jobworker.runtime.link import AWAY, Link, what_it_does
+from jobworker.runtime.link import AWAY, Link, in_words
 
 log = logging.getLogger("jobworker.worker")
 
@@ -30,7 +30,7 @@ async def until_redis(
         except AWAY as error:
             now = time.monotonic()
             left = began + seconds - now
-            message = f"Redis at {address} {what_it_does(error)}: {error}"
+            message = f"Redis at {address} {in_words(error)}"
             if left <= 0:
                 log.critical("%s; giving up after %.0f s", message, now - began)
                 return False

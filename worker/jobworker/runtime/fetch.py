@@ -63,6 +63,7 @@ class Fetch:
         self._number = life.first_number
         self._ends_since: float | None = None  # the first end that Redis does not know
         self._doubtful = False
+        self._unreadable: frozenset[str] = frozenset()  # queues that are none, of which the log has told
         self._forgotten: bool | None = None
         self.drained = asyncio.Event()
         self.on_begun: Callable[[], None] = lambda: None
@@ -129,6 +130,8 @@ class Fetch:
             return True
         if taken.quiet is not None:
             self._state.hear(taken.quiet)
+        if taken.unreadable or self._unreadable:
+            self._tell_unreadable(taken)
         if taken.entries:
             self._arrivals.came()
         self._start(taken.entries)
@@ -183,6 +186,18 @@ class Fetch:
             # RACE a signal between the take's call and its answer: not started, so they go back.
             for entry in entries:
                 self._todo.give_back(entry)
+
+    def _tell_unreadable(self, taken: Taken) -> None:
+        for queue in self._unreadable.intersection(entry.queue for entry in taken.entries):
+            log.info("jobs of this queue can be taken again", extra={"queue": queue})
+            self._unreadable -= {queue}
+        for queue in set(taken.unreadable) - self._unreadable:
+            log.error(
+                "no job of this queue can be taken: another application has written something else than a list to "
+                "its key; jobs of other queues run. `redis-cli TYPE` shows what it is; rename or delete it",
+                extra={"queue": queue, "key": self._life.keys.queue(queue)},
+            )
+            self._unreadable |= {queue}
 
     async def _learn_queues(self, watched: Watched) -> None:
         """Look which queues there are: when one was made, and from time to time since not every Redis tells."""
@@ -242,6 +257,8 @@ class Fetch:
         self._link.back()
         if taken.quiet is not None:
             self._state.hear(taken.quiet)
+        if taken.unreadable or self._unreadable:
+            self._tell_unreadable(taken)
         if not taken.entries:
             return
         if time.monotonic() - self._life.known_alive_at > _LATE_SECONDS:

@@ -18,14 +18,52 @@ AWAY = (RedisError, OSError)
 
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two attempts
 _REMIND = 30.0  # seconds after which an outage is said again
+_WELL_SECONDS = 10.0  # without a refusal: while Redis refuses some commands, others go well all the time
 
 
 def what_it_does(error: BaseException) -> str:
     """For a message: is Redis away, or is it there and refuses?"""
-    if isinstance(error, exceptions.BusyLoadingError):
-        return "refuses commands"
-    away = isinstance(error, OSError | exceptions.ConnectionError | exceptions.TimeoutError)
-    return "does not answer" if away else "refuses commands"
+    if isinstance(error, exceptions.AuthenticationError):
+        return "wants a password" if _is_missing(error) else "refuses this user and password"
+    return "does not answer" if is_away(error) else "refuses commands"
+
+
+def is_away(error: BaseException) -> bool:
+    """Is nobody there? Who loads its data or wants a password is."""
+    if isinstance(error, exceptions.BusyLoadingError | exceptions.AuthenticationError):
+        return False
+    return isinstance(error, OSError | exceptions.ConnectionError | exceptions.TimeoutError)
+
+
+def in_words(error: BaseException) -> str:
+    """`what_it_does`, in Redis' own words, and what to do about it where that is known."""
+    if isinstance(error, exceptions.AuthenticationError) and _is_missing(error):
+        return f"{what_it_does(error)}: {what_to_do(error)}"
+    return "; ".join(filter(None, (f"{what_it_does(error)}: {error}", what_to_do(error))))
+
+
+def what_to_do(error: BaseException) -> str:
+    """What helps against it; empty where nothing is known, or only an address that is right."""
+    if isinstance(error, exceptions.AuthenticationError):
+        if _is_missing(error):
+            return "write it into the URL, redis://:PASSWORD@HOST:6379/0, or redis://USER:PASSWORD@HOST:6379/0"
+        return "the one in the URL is not right: redis://USER:PASSWORD@HOST:6379/0, without USER for the default user"
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return "it is full: raise its maxmemory, or let workers end the jobs that wait there"
+    if isinstance(error, exceptions.ReadOnlyError):
+        return "it is a replica: the address has to lead to the primary"
+    if isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error):
+        return "another application uses a key of jobworker's: give one of them a Redis or a key prefix of its own"
+    return ""
+
+
+def _help(error: BaseException) -> dict[str, str]:
+    advice = what_to_do(error)
+    return {"help": advice} if advice else {}
+
+
+def _is_missing(error: exceptions.AuthenticationError) -> bool:
+    return "WRONGPASS" not in str(error) and "invalid" not in str(error)
 
 
 class Link:
@@ -36,6 +74,7 @@ class Link:
         self._redis = redis
         self._demoted = False
         self._since: float | None = None
+        self._refused_at = float("-inf")
         self._said = 0.0
         self._pause = _SHORTEST
 
@@ -48,12 +87,13 @@ class Link:
         """An attempt failed."""
         now = time.monotonic()
         self._demoted = self._demoted or isinstance(error, exceptions.ReadOnlyError)
+        self._refused_at = float("-inf") if is_away(error) else now
         if self._since is None:
             self._since = self._said = now
             log.error(
                 "Redis %s: running jobs go on, their results wait, no job is taken until it is back",
                 what_it_does(error),
-                extra={"redis": self._address, "error": f"{type(error).__name__}: {error}"},
+                extra={"redis": self._address, "error": f"{type(error).__name__}: {error}", **_help(error)},
             )
         elif now - self._said >= _REMIND:
             self._said = now
@@ -64,12 +104,13 @@ class Link:
                     "redis": self._address,
                     "seconds": round(now - self._since),
                     "error": f"{type(error).__name__}: {error}",
+                    **_help(error),
                 },
             )
 
     def back(self) -> None:
-        """An attempt succeeded."""
-        if self._since is None:
+        """An attempt succeeded. Of a Redis that refuses, only the next some seconds show that it does so no more."""
+        if self._since is None or time.monotonic() - self._refused_at < _WELL_SECONDS:
             return
         log.info("Redis is back", extra={"redis": self._address, "seconds": round(time.monotonic() - self._since, 1)})
         self._since = None

@@ -5,6 +5,8 @@
 -- there is none: how many of the queue may be held by all workers, by each; and whether queues behind it in the order
 -- have to wait while any of it is held. `inflight` counts what all workers hold of a queue, in the scripts that change
 -- the working sets, so that no death leaves a slot taken.
+-- Where somebody's key of another type stands instead of a queue, its error stands instead of payloads, and the queue is
+-- passed over: it must not cost the others their jobs.
 local function take(working, paused, limits, inflight, queue_keys, names, held, count, number)
   local taken = {}
   if count <= 0 or #names == 0 then return taken end
@@ -24,8 +26,12 @@ local function take(working, paused, limits, inflight, queue_keys, names, held, 
       blocking = blocks == '1'
     end
     if room > 0 and stopped[i] == 0 then
-      local popped = redis.call('RPOP', key, room)
-      if popped then
+      local popped = redis.pcall('RPOP', key, room)
+      if popped and popped.err then
+        if string.sub(popped.err, 1, 9) ~= 'WRONGTYPE' then redis.call('RPOP', key, room) end  -- raises it
+        taken[#taken + 1] = i - 1
+        taken[#taken + 1] = popped.err
+      elseif popped then
         local fields = {}
         for _, payload in ipairs(popped) do
           fields[#fields + 1] = number
