@@ -10,6 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from jobworker import Client
+from jobworker.cli import job_control
+from jobworker.protocol.control import Wanted
 from jobworker.protocol.job_states import JobState
 from jobworker.protocol.keys import Keys
 from jobworker.protocol.slices import slice_jid
@@ -55,7 +57,9 @@ async def test_cancel_ends_a_job_whose_slice_nobody_will_run(redis: Redis, clien
         await wait_until(lambda: all_but_one_done(client, jid), 10)
         if deleted:
             await redis.zrem(KEYS.dead, raw)
-        assert (await client.cancel(jid)).accepted
+        told = await job_control.ask(redis, KEYS, jid, Wanted.CANCEL)
+        assert told.accepted
+        assert told.words == "waited for slices that are dead or were deleted, and is cancelled now"
         found = await ended(client, jid, 2)
     assert found.state is JobState.CANCELLED
     assert Counter(one.state for one in found.slices or ()) == {JobState.DONE: 3, JobState.CANCELLED: 1}

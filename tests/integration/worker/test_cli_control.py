@@ -214,3 +214,30 @@ def test_progress_of_a_job_that_rests_says_so_also_before_its_first_run(
     jobworker("jobs", "cancel", JID)
     database.hset(KEYS.progress(JID), mapping={"end": "cancelled", "ended_at": 1})
     assert f"{JID}: cancelled, 7 rows" in jobworker("progress", JID).stdout
+
+
+@pytest.mark.parametrize(
+    ("situation", "state", "words"),
+    [
+        ("queued", "waiting", "it waits in the queue imports at place 2"),
+        ("scheduled", "waiting", "it is due in 2h"),
+        ("to be retried", "retrying", "it is tried again in 2h"),
+        ("running", "running", "it runs on pod-1"),
+    ],
+)
+def test_progress_of_a_job_that_has_not_begun_says_where_it_is(
+    jobworker: Jobworker, database: redis.Redis, situation: str, state: str, words: str
+) -> None:
+    SITUATIONS[situation](database)
+    shown = jobworker("progress", JID).stdout
+    assert f"{JID}: {state}, 0 rows" in shown
+    assert words in shown
+    told = orjson.loads(jobworker("progress", JID, "--json").stdout)
+    assert (told["state"], told["processed"], told["total"]) == (state, 0, None)
+
+
+def test_progress_of_a_job_that_has_none_says_why(jobworker: Jobworker, database: redis.Redis) -> None:
+    queued(database, payload(job_class="Mail"))
+    said = jobworker("progress", JID, code=1).stderr
+    assert "it waits in the queue imports at place 1, as Mail, no iterating job of any worker" in said
+    assert "it is long over, or never was" in jobworker("progress", "nobody", code=1).stderr
