@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from jobworker.client.connection import DEFAULT_URL
 from jobworker.client.middleware import ClientMiddleware
 from jobworker.client.outbox import Outbox, outbox_for
 from jobworker.client.synchronous import SyncClient
-from jobworker.errors import ConfigurationError
+from jobworker.errors import ArgumentsNotJSON, ConfigurationError
 from jobworker.iteration.job import IteratingJob, register
 from jobworker.jobs import definition
 from jobworker.jobs.definition import DeathHandler, Definition, JobOptions, Options
@@ -63,7 +62,7 @@ class Enqueueable(Generic[P]):
         self._options = {
             "queue": options.queue, "retry": options.retry, "signature": defined.signature, **options.fields,
         }  # fmt: skip
-        self._fewest, self._most = _places(defined.signature)
+        self._fewest, self._most = definition.places(defined.signature)
 
     @property
     def name(self) -> str:
@@ -127,8 +126,14 @@ class Enqueueable(Generic[P]):
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Sequence[Any]:
         # Arguments by place that are neither too few nor too many need no look at the signature.
-        if not kwargs and self._fewest <= len(args) <= self._most:
-            return args
+        try:
+            if not kwargs and self._fewest <= len(args) <= self._most:
+                return args
+        except TypeError:  # of enqueue_many, which was given something else than tuples
+            raise ArgumentsNotJSON(
+                f"{self.name}: enqueue_many takes a tuple of arguments for each job, as in [(1,), (2,)], and not "
+                f"{type(args).__name__} values"
+            ) from None
         return self.definition.bind(args, kwargs or {})
 
 
@@ -304,7 +309,7 @@ class App:
         """
         if self.poison_after is not None and options.get("poison_after") is None:
             options["poison_after"] = self.poison_after
-        chosen = Options(**options)
+        chosen = definition.options_of(options)
         if target is None:
             return lambda found: self._define(found, name, chosen)
         return self._define(target, name, chosen)
@@ -371,11 +376,3 @@ class App:
         defined = definition.of_function(target, name or target.__name__, options)
         self.jobs.add(defined)
         return Job(self, defined, target)
-
-
-def _places(signature: inspect.Signature) -> tuple[int, float]:
-    """How many arguments it takes by place: at least and at most."""
-    parameters = signature.parameters.values()
-    any_number = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
-    return len(needed), math.inf if any_number else len(parameters)

@@ -57,7 +57,8 @@ def test_mistake_is_told_in_a_line(redis_server: RedisServer, arguments: list[st
     ("target", "message"),
     [
         ("jobs_for_tests:api", "it has jobs_for_tests:app"),
-        ("jobs_for_tests:traces", "traces is a Redis, no App"),
+        ("jobs_for_tests:traces", "jobs_for_tests:traces is a Redis, no App; it has"),
+        ("json:loads", "json:loads is a function, no App; it has no App at all"),
         ("json:app", "it has no App at all"),
         (":app", "names no module"),
         ("xml.nothing:app", "there is no module xml.nothing"),

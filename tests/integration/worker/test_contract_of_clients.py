@@ -123,6 +123,13 @@ async def test_scheduled_job_waits_for_its_time(client: Producer, when: Any, sec
     assert due == pytest.approx(job.extra["created_at"] + seconds, abs=0.001)
 
 
+@pytest.mark.parametrize("when", ["1h", None, True, float("nan"), float("inf")])
+async def test_what_is_no_time_is_refused(client: Producer, when: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="a job cannot be scheduled for"):
+        await client("schedule", when, "Mail")
+    assert await client.scheduled() == []
+
+
 async def test_time_with_a_zone_is_that_time(client: Producer) -> None:
     at = datetime(2030, 1, 1, 12, tzinfo=UTC)
     await client("schedule", at, "Mail")

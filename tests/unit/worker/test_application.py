@@ -11,6 +11,7 @@ from jobworker import App, ArgumentsNotJSON, ConfigurationError, IteratingJob, U
 from jobworker.client import push
 from jobworker.client.connection import connect, without_password
 from jobworker.jobs import arguments
+from jobworker.testing import capture
 
 
 @pytest.fixture
@@ -66,6 +67,13 @@ class NoCursor(IteratingJob):
     def each_iteration(self, item: int, number: int) -> None: ...
 
 
+class OtherArguments(IteratingJob):
+    def build_enumerator(self, path: str, *, cursor: int | None) -> list_items[int]:
+        return list_items(range(len(path)), cursor)
+
+    def each_iteration(self, item: int) -> None: ...
+
+
 class NoEach(IteratingJob):
     def build_enumerator(self, *, cursor: int | None) -> list_items[int]:
         return list_items([], cursor)
@@ -86,8 +94,18 @@ class NoEach(IteratingJob):
         pytest.param(lambda: None, {"kill_on": (ValueError, 3)}, "a class of errors", id="kill_on"),
         pytest.param(lambda: None, {"poison_after": -1}, "poison_after is -1", id="poison_after"),
         pytest.param(lambda: None, {"backtrace": -1}, "backtrace is -1", id="backtrace"),
+        pytest.param(lambda: None, {"timout": 3}, "no option timout; did you mean timeout?", id="misspelt"),
+        pytest.param(lambda: None, {"unique": True}, "no option unique: no job is made unique here", id="unique"),
+        pytest.param(lambda: None, {"color": 3}, "no option color; it has backtrace, dead, ", id="unknown option"),
+        pytest.param(lambda: None, {"retry": "5"}, "retry is '5'; it is True, False or a number", id="retry as text"),
+        pytest.param(lambda: None, {"timeout": "5s"}, "timeout is '5s'; it is a number of seconds", id="timeout"),
+        pytest.param(lambda: None, {"retry_for": "1h"}, "retry_for is '1h'; it is a number", id="retry_for as text"),
+        pytest.param(lambda: None, {"backtrace": "all"}, "backtrace is 'all'; it is", id="backtrace as text"),
+        pytest.param(lambda: None, {"dead": "no"}, "dead is 'no'; it is True or False", id="dead as text"),
+        pytest.param(lambda: None, {"queue": 7}, "the queue 7 must be a name", id="queue as number"),
         pytest.param(dict, {}, "no IteratingJob", id="other class"),
         pytest.param(NoCursor, {}, "must take `cursor`", id="no cursor"),
+        pytest.param(OtherArguments, {}, r"takes the arguments \(path: .*each_iteration takes \(\)", id="arguments"),
         pytest.param(NoEach, {}, "does not define each_iteration", id="no each_iteration"),
     ],
 )
@@ -106,6 +124,50 @@ def test_keywords_become_the_list_that_travels(app: App) -> None:
     assert mail.definition.bind(("a",), {}) == ["a"]
     with pytest.raises(TypeError, match="mail"):
         mail.definition.bind((), {"nobody": 1})
+
+
+class AnyArguments(IteratingJob):
+    def build_enumerator(self, *args: int, cursor: int | None) -> list_items[int]:
+        return list_items(range(sum(args)), cursor)
+
+    def each_iteration(self, item: int, first: int, second: int = 1) -> None: ...
+
+
+class IgnoresArguments(IteratingJob):
+    def build_enumerator(self, path: str, cursor: int | None, most: int = 3) -> list_items[str]:
+        return list_items([path] * most, cursor)
+
+    def each_iteration(self, item: str, *_: Any) -> None: ...
+
+
+@pytest.mark.parametrize("target", [AnyArguments, IgnoresArguments])
+def test_two_methods_that_can_take_the_same_arguments_are_no_mistake(app: App, target: type[IteratingJob]) -> None:
+    assert app.job(target) is target
+
+
+def test_wrong_arguments_are_told_with_the_method_that_says_which(app: App) -> None:
+    @app.job
+    class Two(AnyArguments): ...
+
+    with pytest.raises(TypeError, match=r"Two\(.*\).*, as each_iteration takes behind the item: too many"):
+        Two.enqueue_sync(1, 2, 3)  # type: ignore[call-arg]  # the type checker knows, too
+
+
+@pytest.mark.parametrize("each", [1, None])
+def test_many_jobs_need_a_tuple_for_each(app: App, each: Any) -> None:
+    @app.job
+    def mail(to: int) -> None: ...
+
+    with (
+        capture(app),
+        pytest.raises(ArgumentsNotJSON, match=r"mail: enqueue_many takes a tuple .* as in \[\(1,\), \(2,\)\]"),
+    ):
+        mail.enqueue_many_sync([each])
+
+
+def test_transaction_without_checkpoints_is_told_with_what_is_missing() -> None:
+    with pytest.raises(ConfigurationError, match=r"AnyArguments has no self.transaction: set checkpoints = "):
+        assert AnyArguments().transaction is None
 
 
 def test_arguments_of_an_iterating_job_are_what_follows_the_item(app: App) -> None:

@@ -37,5 +37,8 @@ def load(target: str) -> App:
         return found
     apps = sorted(name for name, value in vars(module).items() if isinstance(value, App))
     hint = f"it has {', '.join(f'{module_name}:{name}' for name in apps)}" if apps else "it has no App at all"
-    wrong = f"has no attribute {attribute}" if found is None else f"{attribute} is a {type(found).__name__}, no App"
-    raise ConfigurationError(f"{module_name} {wrong}; {hint}")
+    if found is None:
+        raise ConfigurationError(f"{module_name} has no attribute {attribute}; {hint}")
+    kind = type(found).__name__
+    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    raise ConfigurationError(f"{module_name}:{attribute} is {article} {kind}, no App; {hint}")

@@ -8,6 +8,7 @@ however often it is asked.
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -248,13 +249,22 @@ def due(now: float, when: datetime | timedelta | float) -> float:
     """Epoch seconds of ``when``: a time with its zone, or so long from now (seconds or timedelta).
 
     Raises:
-        ValueError: a datetime without a zone, whose meaning would depend on the machine.
+        ValueError: a datetime without a zone, whose meaning would depend on the machine, or a number that is none.
+        TypeError: it is no time.
     """
     if isinstance(when, datetime):
         if when.tzinfo is None:
             raise ValueError(f"{when} has no time zone; pass datetime.now(UTC) + … or a time with tzinfo")
         return when.timestamp()
-    return now + (when.total_seconds() if isinstance(when, timedelta) else when)
+    seconds: object = when.total_seconds() if isinstance(when, timedelta) else when
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(
+            f"a job cannot be scheduled for {when!r}: pass a number of seconds from now, a timedelta, or a datetime "
+            "with a zone"
+        )
+    if not math.isfinite(seconds):
+        raise ValueError(f"a job cannot be scheduled for {when!r} seconds from now")
+    return now + seconds
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:

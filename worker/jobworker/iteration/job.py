@@ -74,6 +74,16 @@ class Registered(Protocol):
         ...
 
 
+class _NoTransaction:
+    """Stands where a job has no transaction: None for one with checkpoints, between items, else an error that helps."""
+
+    def __get__(self, job: IteratingJob | None, owner: type[IteratingJob]) -> None:
+        if job is not None and job.checkpoints is None:
+            raise ConfigurationError(
+                f"{owner.__name__} has no self.transaction: set checkpoints = SqlCheckpoints(engine) in the class"
+            )
+
+
 class IteratingJob:
     """A long job cut into items, which a deploy may interrupt after any of them.
 
@@ -115,7 +125,7 @@ class IteratingJob:
     checkpoints: ClassVar[SqlCheckpoints | None] = None
     """Where effects and cursor are committed together, so that each item's effects are there exactly once."""
 
-    transaction: Any = None
+    transaction: Any = _NoTransaction()
     """While an item or a callback runs, with `checkpoints`: the connection or session in which its effects belong."""
 
     progress: JobProgress

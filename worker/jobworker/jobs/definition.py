@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ from enum import Enum
 from typing import Any, TypedDict
 
 from jobworker.errors import ConfigurationError
-from jobworker.jobs.options import RETRY_FOR_LONGEST, check_queue, check_retry
+from jobworker.jobs.options import RETRY_FOR_LONGEST, check_known, check_queue, check_retry
 from jobworker.protocol.deaths import POISON_AFTER, DeadJob
 from jobworker.protocol.payload import Payload
 
@@ -109,6 +110,16 @@ class Options:
         return fields
 
 
+def options_of(given: JobOptions) -> Options:
+    """What ``@app.job(…)`` was given.
+
+    Raises:
+        ConfigurationError: there is no such option.
+    """
+    check_known(given, Options.__slots__)
+    return Options(**given)
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     """``target`` is the function, or the class of an iterating job; ``signature`` that of the enqueued arguments.
@@ -142,7 +153,8 @@ class Definition:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{self.signature}: {error}") from error
+            whose = ", as each_iteration takes behind the item" if self.kind is Kind.ITERATING else ""
+            raise TypeError(f"{self.name}{self.signature}{whose}: {error}") from error
         if kwargs:
             bound.apply_defaults()  # a skipped parameter in front of a keyword needs a value in the list
         return list(bound.args)
@@ -176,12 +188,39 @@ def of_class(target: type[Any], name: str, options: Options) -> Definition:
     named = [parameter for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_POSITIONAL]
     if len(named) < 2 and len(named) == len(parameters):  # noqa: PLR2004  # self and the item
         raise ConfigurationError(f"job {name}: each_iteration{each} must take the item: each_iteration(self, item, …)")
-    if "cursor" not in inspect.signature(target.build_enumerator).parameters:
+    build = inspect.signature(target.build_enumerator)
+    if "cursor" not in build.parameters:
         raise ConfigurationError(f"job {name}: build_enumerator must take `cursor`, where it shall begin")
     kept = [p for place, p in enumerate(parameters) if place > 1 or p.kind is inspect.Parameter.VAR_POSITIONAL]
     signature = each.replace(parameters=kept)
+    _check_same_arguments(name, signature, build)
     cleaning = _cleaning(getattr(target, "clean_up_after", None), options)
     return _checked(Definition(name, Kind.ITERATING, target, signature, cleaning, _seconds(options.timeout)))
+
+
+def _check_same_arguments(name: str, behind_item: inspect.Signature, build: inspect.Signature) -> None:
+    given = [p for place, p in enumerate(build.parameters.values()) if place > 0 or p.kind is p.VAR_POSITIONAL]
+    walks = build.replace(parameters=[p for p in given if p.name != "cursor"])
+    fewest, most = places(behind_item)
+    walk_fewest, walk_most = places(walks)
+    # With fewer arguments than one of them needs, or more than the other takes, every run would fail.
+    if max(fewest, walk_fewest) > min(most, walk_most):
+        raise ConfigurationError(
+            f"job {name}: build_enumerator takes the arguments {walks}, but each_iteration takes {behind_item} behind "
+            "the item; both get all arguments of the job, so let them take the same"
+        )
+
+
+def places(signature: inspect.Signature) -> tuple[int, float]:
+    """How many arguments it takes by place: at least and at most."""
+    by_place = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind not in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}
+    ]
+    any_number = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in by_place)
+    needed = [p for p in by_place if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+    return len(needed), math.inf if any_number else len(by_place)
 
 
 def _cleaning(clean_up: DeathHandler | None, options: Options) -> Options:
@@ -220,13 +259,7 @@ def _checked(definition: Definition) -> Definition:
 
 def _check_options(name: str, options: Options) -> None:
     try:
-        check_queue(options.queue)
-        if options.retry_queue is not None:
-            check_queue(options.retry_queue)
-        check_retry(options.retry)
-        check_retry(options.backtrace, "backtrace", "True, False or a number of lines")
-        if options.poison_after is not None:
-            check_retry(options.poison_after, "poison_after", "a number of deaths, or 0 for never")
+        _check_types(options)
     except ConfigurationError as error:
         raise ConfigurationError(f"job {name}: {error}") from None
     if options.retry_for is not None:
@@ -243,6 +276,21 @@ def _check_options(name: str, options: Options) -> None:
             raise ConfigurationError(f"job {name}: {option} is {errors!r}; it is a class of errors or a tuple of them")
     if inspect.iscoroutinefunction(options.retry_in):
         raise ConfigurationError(f"job {name}: retry_in is async; it must be a plain function of count, error and job")
+
+
+def _check_types(options: Options) -> None:
+    check_queue(options.queue)
+    if options.retry_queue is not None:
+        check_queue(options.retry_queue)
+    check_retry(options.retry)
+    check_retry(options.backtrace, "backtrace", "True, False or a number of lines")
+    if options.poison_after is not None:
+        check_retry(options.poison_after, "poison_after", "a number of deaths, or 0 for never")
+    for option, length in (("retry_for", options.retry_for), ("timeout", options.timeout)):
+        if length is not None and (isinstance(length, bool) or not isinstance(length, int | float | timedelta)):
+            raise ConfigurationError(f"{option} is {length!r}; it is a number of seconds or a timedelta")
+    if not isinstance(options.dead, bool):
+        raise ConfigurationError(f"dead is {options.dead!r}; it is True or False")
 
 
 def _seconds(value: float | timedelta | None) -> float | None:

@@ -109,6 +109,18 @@ def _wrong(field: str) -> str | None:
     return f"there is no option {field}{near}" if near else None
 
 
+def check_known(given: Iterable[str], known: Iterable[str]) -> None:
+    """Are these options of ``@app.job(…)``?
+
+    Raises:
+        ConfigurationError: one is not; the message names the nearest, or all there are.
+    """
+    names = sorted({*known, "name"})
+    for option in sorted(set(given).difference(names)):
+        why = f": {_ELSEWHERE[option]}" if option in _ELSEWHERE else nearest(option, names)
+        raise ConfigurationError(f"@app.job has no option {option}{why or '; it has ' + ', '.join(names)}")
+
+
 def nearest(written: str, known: Iterable[str]) -> str:
     """``; did you mean retry_for?``, or nothing where none of the ``known`` is near."""
     found = get_close_matches(written, list(known), n=1, cutoff=_NEAR)

@@ -262,6 +262,15 @@ class _Disturbed:
         )
 
 
+def _check_class(job: Any) -> None:
+    if not inspect.isclass(job) or not issubclass(job, IteratingJob):
+        name = getattr(job, "__name__", None) or getattr(job, "name", repr(job))
+        raise TypeError(
+            f"simulate_drain interrupts classes of iterating jobs, and {name} is none: "
+            "nothing interrupts a function between items; test it with inline() or capture()"
+        )
+
+
 def _simulation(
     job: type[IteratingJob],
     args: tuple[Any, ...],
@@ -269,6 +278,7 @@ def _simulation(
     effects: Callable[[], Any],
     disturbed: _Disturbed,
 ) -> Steps[SimulatedDrain]:
+    _check_class(job)
     if issubclass(job, ParallelJob) and job.slice is None:
         raise TypeError(
             f"{job.__name__} is parallel, and one of its slices is walked at a time: simulate a class that is derived "

@@ -7,11 +7,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from jobworker import ArgumentsNotJSON, ConfigurationError, IteratingJob, context, list_items
+from jobworker import App, ArgumentsNotJSON, ConfigurationError, IteratingJob, context, list_items
 from jobworker.testing import SimulatedDrain, at_least_once, simulate_drain, simulate_drain_sync
 from tests.unit.worker.testing.appending_jobs import WORLD, Appends, AppendsAsync, Numbers, Simulate
 
@@ -227,3 +227,14 @@ def test_long_effects_are_told_by_their_difference() -> None:
     with pytest.raises(AssertionError) as failure:
         simulate_drain_sync(Long, 1, reset=WORLD.clear, effects=lambda: list(WORLD))
     assert f"\n    - '{'b' * 60}',\n" in str(failure.value)
+
+
+def test_function_cannot_be_interrupted_between_items_and_what_tests_it_is_told() -> None:
+    app = App()
+
+    @app.job
+    def mail() -> None: ...
+
+    for target, name in ((mail, "mail"), (mail.__wrapped__, "mail"), (int, "int")):
+        with pytest.raises(TypeError, match=rf"simulate_drain .* and {name} is none: .* inline\(\) or capture\(\)"):
+            simulate_drain_sync(cast("Any", target), reset=list, effects=list)
