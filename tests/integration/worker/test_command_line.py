@@ -88,6 +88,43 @@ def test_check_lists_the_jobs_with_their_parameters(redis_server: RedisServer) -
     assert "fails_once(name: 'str') -> 'None'  plain, queue default, 2 retries" in done.stdout
 
 
+JOBS_TO_CHECK = """
+from jobworker import App, ExportingJob, ParallelJob, list_items
+
+app = App()
+
+
+@app.job(retry=1)
+class Sums(ParallelJob):
+    def split(self):
+        return [1, 2]
+
+    def build_enumerator(self, *, cursor):
+        return list_items([1], cursor)
+
+    def each_iteration(self, item):
+        pass
+
+
+@app.job
+class Report(ExportingJob):
+    def build_enumerator(self, *, cursor):
+        return list_items([["a"]], cursor)
+"""
+
+
+def test_check_tells_parallel_jobs_and_exports_that_go_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> None:
+    (tmp_path / "checked_jobs.py").write_text(JOBS_TO_CHECK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = jobworker(redis_server, "check", "checked_jobs:app")
+    assert done.returncode == 1
+    assert "Sums()  parallel, queue default, 1 retry\n" in done.stdout
+    assert "Report()  iterating, queue default, 25 retries\n" in done.stdout
+    assert "Error: Report: set destination = S3Bucket(…) in the class" in done.stderr
+
+
 async def test_enqueued_job_runs_and_its_progress_can_be_read(
     redis: Redis, redis_server: RedisServer, client: Client, traces: Traces, start_worker: StartWorker, tmp_path: Path
 ) -> None:
