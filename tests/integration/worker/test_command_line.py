@@ -121,7 +121,7 @@ def test_check_tells_parallel_jobs_and_exports_that_go_nowhere(
     done = jobworker(redis_server, "check", "checked_jobs:app")
     assert done.returncode == 1
     assert "Sums()  parallel, queue default, 1 retry\n" in done.stdout
-    assert "Report()  iterating, queue default, 25 retries\n" in done.stdout
+    assert "Report() -> 'None'  iterating, queue default, 25 retries\n" in done.stdout
     assert "Error: Report: set destination = S3Bucket(…) in the class" in done.stderr
 
 
