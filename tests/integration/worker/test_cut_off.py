@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from redis.asyncio import Redis
 
 from jobworker import App, IteratingJob, list_items
 from jobworker.client.connection import connect
+from jobworker.client.control import carry_out_async
+from jobworker.protocol.inspection import worker_reports
+from jobworker.protocol.job_states import JobState
+from jobworker.protocol.progress import job_progress
 from jobworker.protocol.scripts import BEAT, CHECKPOINT, FINISH, GIVE_BACK, REGISTER, TAKE, Script
 from tests.cutting_proxy import CuttingProxy
 from tests.integration.worker.conftest import KEYS
@@ -204,3 +209,38 @@ async def test_job_that_ended_while_redis_forgot_it_would_run_again_after_a_cras
 
         await wait_until(counted, 10)
         assert await redis.keys("*queue:") == []
+
+
+class Steady(IteratingJob):
+    """Writes a checkpoint after each item."""
+
+    checkpoint_seconds = 0.01
+
+    def build_enumerator(self, *, cursor: int | None) -> list_items[int]:
+        return list_items(range(1_000_000), cursor)
+
+    async def each_iteration(self, item: int) -> None:  # noqa: ARG002  # only that it goes on matters
+        await asyncio.sleep(0.01)
+
+
+async def test_job_held_anew_is_shown_as_running_since_a_time_that_is_true(forgetful: RedisServer) -> None:
+    app = App()
+    app.job(name="Steady")(Steady)
+    began = time.time()
+    async with (
+        connect(forgetful.url) as through,
+        connect(forgetful.url) as redis,
+        rigged(redis, app, through=through) as rig,
+    ):
+        jid = await rig.enqueue("Steady")
+        await wait_until(lambda: len(rig.executor.running) == 1, 5)
+        forgetful.restart()
+        await redis.connection_pool.disconnect()
+
+        async def told() -> Any:
+            return await carry_out_async(redis, job_progress(KEYS, jid))
+
+        found = await wait_until(told, 20, "a checkpoint in the Redis that forgot")
+        assert (found.state, found.worker) == (JobState.RUNNING, rig.life.worker)
+        [worker] = await worker_reports(redis, KEYS)
+        assert [job.taken_at >= began - 5 for job in worker.jobs] == [True]

@@ -269,7 +269,8 @@ class WorkerScripts:
             NotHeld: the job has another holder by now.
         """
         keys = [self._checkpoints, *checkpoint_keys(self._keys, jid, state)]
-        answer = await self.of_job(CHECKPOINT, number, jid, keys, [state_seconds, *checkpoint_args(state)])
+        args = [state_seconds, *checkpoint_args(state), self.worker]
+        answer = await self.of_job(CHECKPOINT, number, jid, keys, args)
         return wish_of(answer[1], answer[2])
 
     async def of_job(

@@ -7,7 +7,8 @@
 -- What stands there already is not written again; the checkpoint is as old as what is not safe by it: `age`.
 -- ARGV epoch, number, seconds that the state lives, cursor, executions, seconds run, tries of the present item, age in ms,
 --      number of progress fields, field, value…, number of chunks of failed rows, chunk, bits…,
---      number of rows with messages, row, messages…, then for each kind of id as `_done` has it
+--      number of rows with messages, row, messages…, then for each kind of id as `_done` has it; last the worker
+-- Where the job runs is written each time: a Redis that lost its data would show it as waiting.
 local record, working, checkpoints, iteration, progress, errors, failed = unpack(KEYS, 1, 7)
 if redis.call('HGET', record, 'epoch') ~= ARGV[1] then return {'STALE'} end
 if redis.call('HEXISTS', working, ARGV[2]) == 0 then return {'NOT_HELD'} end
@@ -24,7 +25,8 @@ redis.call('EXPIRE', iteration, ARGV[3])
 local at = 10
 local fields = tonumber(ARGV[9])
 if fields > 0 then
-  redis.call('HSET', progress, 'updated_at', stamp, unpack(ARGV, at, at + 2 * fields - 1))
+  redis.call('HSET', progress, 'updated_at', stamp, 'worker', ARGV[#ARGV], 'number', ARGV[2],
+    unpack(ARGV, at, at + 2 * fields - 1))
   redis.call('EXPIRE', progress, ARGV[3])
   at = at + 2 * fields
   local chunks = tonumber(ARGV[at])
