@@ -22,7 +22,7 @@ from tests.s3_server import BUCKET, S3Server
 from tests.waiting import wait_until_sync
 
 ROWS = 1_000_000
-PER_SECOND = 16_000.0
+PER_SECOND = 20_000.0
 FLUSH_SECONDS = 2.0  # ImportLedger.checkpoint_seconds
 BATCH = 100  # its rows of an item
 ROLLOUTS = 5
