@@ -63,6 +63,21 @@ def test_limit_is_set_piece_by_piece_and_taken_back(jobworker: Jobworker, databa
     assert database.exists(KEYS.limits) == 0
 
 
+def test_queue_can_be_paused_and_limited_before_its_first_job(jobworker: Jobworker, database: redis.Redis) -> None:
+    enqueue(database, "mails", 1)
+    paused = jobworker("queues", "pause", "reports")
+    assert paused.stdout == "reports is paused until somebody unpauses it\n"
+    assert "Note: no queue is named reports so far (there are mails); this holds once it has jobs" in paused.stderr
+    assert "Note" not in jobworker("queues", "pause", "reports").stderr
+    assert jobworker("queues", "unpause", "reports").stdout == "reports goes on\n"
+    limited = jobworker("queues", "limit", "imports", "--cluster", "1")
+    assert limited.stdout == "imports: 1 at a time in all\n"
+    assert "Note: no queue is named imports so far" in limited.stderr
+    queues = {queue["name"]: queue for queue in described(jobworker("queues", "--json"))["queues"]}
+    assert queues["imports"]["limit"]["cluster"] == 1
+    assert jobworker("queues", "limit", "imports", "--cluster", "none").stdout == "imports has no limit\n"
+
+
 def test_queue_shows_what_is_taken_next_in_pages(jobworker: Jobworker, database: redis.Redis) -> None:
     enqueue(database, "mails", 5)
     database.lpush("queue:mails", b"no JSON")
@@ -91,7 +106,10 @@ def test_clear_asks_before_it_drops_jobs(jobworker: Jobworker, database: redis.R
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["queues", "pause", "nails"], 1, "no queue is named nails; there are mails"),
+        (["queues", "unpause", "nails"], 1, "no queue is named nails; there are mails"),
+        (["queues", "limit", "nails"], 1, "no queue is named nails; there are mails"),
+        (["queues", "pause", "my nails"], 2, "'my nails' is no queue name"),
+        (["queues", "limit", "nails,2", "--worker", "1"], 2, "'nails,2' is no queue name"),
         (["queues", "pause", "mails", "--for", "soon"], 2, "write for example 90s, 10m, 1h30m or 2d"),
         (["queues", "--redis", "redis://127.0.0.1:1/0"], 1, "Redis at redis://127.0.0.1:1/0 does not answer"),
         (["queues", "--redis", "redis://127.0.0.1:1/0", "pause", "mails"], 1, "redis://127.0.0.1:1/0 does not answer"),

@@ -11,6 +11,8 @@ from rich.text import Text
 from jobworker.cli.job_tables import described_job, queued_table
 from jobworker.cli.options import Place, confirm, echo_json, json_option, on_redis
 from jobworker.cli.screen import ago, console, duration, jobs_in_words, seconds_of, table, text
+from jobworker.errors import ConfigurationError
+from jobworker.jobs.options import check_queue
 from jobworker.protocol import pausing
 from jobworker.protocol.inspection import QueueReport, clear_queue, queue_reports, queued
 from jobworker.protocol.limits import QueueLimit, set_limit
@@ -68,7 +70,7 @@ def show(name: str, place: Place, page: int, limit: int, as_json: bool) -> None:
 @on_redis
 def pause(name: str, place: Place, seconds: float | None) -> None:
     """Let no worker take jobs of the queue NAME. Jobs that run go on, and new ones can be pushed."""
-    _known(place, name)
+    _known_or_new(place, name)
     fresh = place.ask(lambda redis, keys: pausing.pause(redis, keys, name, seconds))
     until = "until somebody unpauses it" if seconds is None else f"for {duration(seconds)}"
     click.echo(f"{name} is paused {until}" if fresh else f"{name} was paused already; now it is {until}")
@@ -103,7 +105,9 @@ def limit(name: str, place: Place, cluster: str | None, worker: str | None, bloc
 
     A lower limit ends nothing: it counts from the next job that is taken.
     """
-    before = _known(place, name).limit
+    changes = cluster is not None or worker is not None or blocking is not None
+    known = _known_or_new(place, name) if changes else _known(place, name)
+    before = QueueLimit() if known is None else known.limit
     new = QueueLimit(
         cluster=before.cluster if cluster is None else _number_or_none(cluster),
         worker=before.worker if worker is None else _number_or_none(worker),
@@ -222,6 +226,27 @@ def _known(place: Place, name: str) -> QueueReport:
     for queue in found:
         if queue.depth.name == name:
             return queue
+    raise click.ClickException(f"no queue is named {name}; {_there(found)}")
+
+
+def _known_or_new(place: Place, name: str) -> QueueReport | None:
+    """The queue of that name; None, and a note, where it may come with the first deploy of its jobs.
+
+    Raises:
+        click.BadParameter: no queue can have the name.
+    """
+    found = place.ask(queue_reports)
+    for queue in found:
+        if queue.depth.name == name:
+            return queue
+    try:
+        check_queue(name)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from error
+    click.echo(f"Note: no queue is named {name} so far ({_there(found)}); this holds once it has jobs", err=True)
+    return None
+
+
+def _there(found: tuple[QueueReport, ...]) -> str:
     names = ", ".join(queue.depth.name for queue in found)
-    there = f"there are {names}" if names else "no queue ever had a job, and no worker runs"
-    raise click.ClickException(f"no queue is named {name}; {there}")
+    return f"there are {names}" if names else "no queue ever had a job, and no worker runs"
