@@ -36,7 +36,7 @@ def test_jobs_are_listed_in_pages_with_times_of_both_formats(jobworker: Jobworke
     assert (listed["size"], listed["more"]) == (5, True)
     shown = jobworker("jobs", "list", "dead", "--limit", "4")
     assert "E: broken" in shown.stdout
-    assert "1 to 4 of 5 dead; --page 2 shows more" in shown.stderr
+    assert "1 to 4 of 5 dead jobs; --page 2 shows more" in shown.stderr
     summary = described(jobworker("jobs", "--json"))["jobs"]
     assert summary == {"running": 0, "paused": 0, "scheduled": 0, "retry": 2, "dead": 5}
 

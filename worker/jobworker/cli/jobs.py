@@ -114,7 +114,9 @@ def list_jobs(
         console().print(rows)
     shown = f"{begin + 1} to {begin + len(listed)}" if listed else "none"
     following = f"; --page {page + 1} shows more" if more else ""
-    click.echo(f"{shown} of {size:,} {where}{wanted.in_words(' ')}{following}", err=True)
+    what = "jobs to be retried" if where == JobSet.RETRY.value else f"{where} jobs"
+    counted = f"{shown} of {size:,}" if size else "no"
+    click.echo(f"{counted} {what}{wanted.in_words(' ')}{following}", err=True)
 
 
 @jobs.command()

@@ -148,8 +148,10 @@ def frame(progress: JobProgress, where: str = "") -> RenderableType:
     parts: list[RenderableType] = [_head(progress)]
     if where:
         parts.append(text(where, whole=True))
-    if progress.share is not None:
-        parts.append(ProgressBar(total=1.0, completed=progress.share, width=_BAR))
+    if progress.share is not None and not _outgrown(progress):
+        line = Table.grid()  # by itself a bar does not end its line
+        line.add_row(ProgressBar(total=1.0, completed=progress.share, width=_BAR))
+        parts.append(line)
     if progress.slices is not None:
         parts += _slices(progress.slices)
     if progress.done:
@@ -167,10 +169,19 @@ def frame(progress: JobProgress, where: str = "") -> RenderableType:
     return Group(*parts)
 
 
+def _outgrown(progress: JobProgress) -> bool:
+    """Are more rows done than there are? The source has shrunk, or was counted wrongly: no share is true."""
+    return progress.total is not None and progress.processed > progress.total
+
+
 def _head(progress: JobProgress) -> Text:
-    total = "" if progress.total is None else f" of {progress.total}"
-    share = "" if progress.share is None else f" ({progress.share:.0%})"
-    words = [f"{progress.processed}{total} rows{share}", f"{progress.failed} with errors"]
+    if _outgrown(progress):
+        rows = f"{progress.processed} rows, though {progress.total} were counted"
+    else:
+        total = "" if progress.total is None else f" of {progress.total}"
+        share = "" if progress.share is None else f" ({progress.share:.0%})"
+        rows = f"{progress.processed}{total} rows{share}"
+    words = [rows, f"{progress.failed} with errors"]
     if progress.rate is not None:
         words.append(f"{progress.rate:,.1f} rows/s")
     if progress.eta_seconds is not None:
