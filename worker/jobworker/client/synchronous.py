@@ -57,6 +57,7 @@ class SyncClient:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
+            ConfigurationError: no worker could use an option, or a field looks like one that is misspelt.
             PushBufferFull: with `reliable_push`, while Redis is away.
         """
         kind = self._pushes.kind(job_class, queue, retry, fields, signature)
@@ -120,6 +121,7 @@ class SyncClient:
 
         Raises:
             ArgumentsNotJSON: an argument cannot travel as JSON.
+            ConfigurationError: no worker could use an option, or a field looks like one that is misspelt.
             PushBufferFull: with `reliable_push`, while Redis is away.
             ValueError: the time has no zone.
         """
