@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -219,3 +220,17 @@ async def test_working_set_that_nobody_can_read_does_not_end_the_workers_that_lo
     await wait_until(lambda: traces("async"), 20)
     assert "cannot be rescued" in worker.log
     assert worker.process.poll() is None
+
+
+async def test_worker_that_was_stopped_for_a_while_blames_no_job_for_it(
+    redis: Redis, start_worker: StartWorker
+) -> None:
+    worker = start_worker("a")
+    await worker.registered(redis)
+    await wait_until(lambda: "ready: " in worker.log, 15)
+    worker.signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    await wait_until(lambda: time.monotonic() > stopped + 6, 20)
+    worker.signal(signal.SIGCONT)
+    await wait_until(lambda: "this whole process stood still" in worker.log, 15, worker.log)
+    assert "the event loop is blocked" not in worker.log

@@ -42,6 +42,7 @@ _ANSWER_SECONDS = 1.5  # a second attempt must fit into the life of `alive`
 _AGAIN_SECONDS = 0.2
 _TURN_SECONDS = 0.25
 _BLOCKED_SECONDS = 2.0  # the loop did not turn: said once, with the place in the code
+_STOOD_STILL_SECONDS = 1.5  # that this thread, which only waits, woke too late
 _FRAMES = 4  # innermost ones shown of it
 
 _SIGNALS = {number.name[3:]: number for number in (signal.SIGTSTP, signal.SIGTERM, signal.SIGTTIN)}
@@ -134,6 +135,7 @@ class Heartbeat:
                 if self._now.is_set():
                     self._now.clear()
                     self._full_at = float("-inf")
+                began = time.monotonic()
                 try:
                     if not self._hung and await self._beat(redis):
                         pause = IDLE_BEAT_SECONDS
@@ -143,11 +145,13 @@ class Heartbeat:
                     # Whatever is wrong with this connection, the next attempt has a new one.
                     await redis.connection_pool.disconnect()
                     pause = _AGAIN_SECONDS
+                due = time.monotonic() + pause
+                self._stood_still(due - pause - began - 2 * _ANSWER_SECONDS)  # no beat takes longer by itself
                 try:
                     async with asyncio.timeout(pause):
                         await self._now.wait()
                 except TimeoutError:
-                    continue
+                    self._stood_still(time.monotonic() - due)
 
     async def _beat(self, redis: Redis) -> bool:
         """Beat, or prolong the life. True if nothing is going on, so that the next one has a little more time."""
@@ -209,6 +213,17 @@ class Heartbeat:
     def _heard(self, reason: str | None) -> None:
         self._link.back()
         self._state.hear(reason)
+
+    def _stood_still(self, seconds: float) -> None:
+        """A stopped process is no job's fault: the event loop has its time anew to show that it turns."""
+        if seconds < _STOOD_STILL_SECONDS:
+            return
+        self._turned = time.monotonic()
+        log.warning(
+            "this whole process stood still: it was stopped (SIGSTOP, a frozen container or machine), had no CPU, or C "
+            "code in it did not let other threads run; if it was too long, others have its jobs by now",
+            extra={**self._doing(), "seconds": round(seconds, 1)},
+        )
 
     def _watch_loop(self) -> None:
         seconds = time.monotonic() - self._turned

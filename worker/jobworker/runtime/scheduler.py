@@ -134,7 +134,9 @@ class Scheduler:
     async def _follow(self, seen: Followed) -> float:
         if self.leading:
             log.warning(
-                "another worker looks after due jobs by now: this one was too slow", extra={"worker": self._worker}
+                "another worker looks after due jobs by now: this one was too slow, or the one before has come back "
+                "from a stop",
+                extra={"worker": self._worker},
             )
         self.leading = self._alone = False
         self._watch.blind()
