@@ -347,6 +347,43 @@ async def test_cursor_that_would_not_come_back_as_it_was_is_refused(
     (error,) = await run(opened, kind, Odd)
     assert error.startswith("ConfigurationError")
     assert re.search(message, error), error
+    assert 0 not in SAID, "the effect of an item that every try would repeat"
+
+
+@pytest.mark.parametrize(
+    ("pair", "told"),
+    [
+        (1, "yielded 1 (int); it must yield pairs (item, cursor)"),
+        (None, "yielded None (NoneType)"),
+        ("ab", "yielded 'ab' (str)"),
+        ({"a": 1, "b": 2}, "(dict)"),
+        ((1,), "yielded (1,) (tuple of 1 and not 2)"),
+        ([1, 2, 3], "yielded [1, 2, 3] (list of 3 and not 2)"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("walked", ["plain", "on the loop"])
+async def test_what_is_no_pair_is_refused_before_anything_is_done_with_it(
+    opened: Open, kind: str, pair: Any, told: str, walked: str
+) -> None:
+    if (kind, walked) == ("plain", "on the loop"):
+        walked = "plain"  # a plain job cannot walk over it
+
+    async def on_the_loop() -> AsyncIterator[Any]:
+        yield pair
+
+    class Wrong(Tells):
+        def build_enumerator(self, *, cursor: Any) -> Any:
+            if AT.pop("once", None) is None:
+                return list_items([1], cursor)
+            return [pair] if walked == "plain" else on_the_loop()
+
+    AT["once"] = lambda _: None
+    (error,) = await run(opened, kind, Wrong)
+    assert "ConfigurationError" in error
+    assert "build_enumerator yielded" in error
+    assert told in error
+    assert ["start", "resume", 1, *ENDS] == SAID
 
 
 @pytest.mark.parametrize("cursor", [7, "é-1", [1, "a", None], {"id": 2, "at": [1.5, True]}, (1, 2), False])

@@ -150,7 +150,7 @@ async def test_cursor_that_json_cannot_carry_is_told(redis: Redis) -> None:
     @app.job(name="Walk")
     class _Sets(Walk):
         def build_enumerator(self, number: int, *, cursor: int | None) -> Any:  # noqa: ARG002  # as above
-            return [(item, {item}) for item in range(number)]
+            return [(item, {item} if item else 0) for item in range(number)]
 
     async with rigged(redis, app) as rig:
         await rig.enqueue("Walk", 3)

@@ -84,7 +84,7 @@ class Run:
         self._storing: Storing | None = None
         self._first = self._over = self._announced = False
         self._tries = Tries()
-        self._waiting = Waiting()
+        self._waiting = Waiting(type(job).__name__)
         self._wanted: End | None = None
         self._error: BaseException | None = None
         self._left = self._hurried = False

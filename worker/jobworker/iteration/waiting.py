@@ -11,33 +11,41 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any
 
 from jobworker.iteration.enumerators.walking import Enumerator, Interrupted, closed
+from jobworker.iteration.pairs import check_first
 
 _FIRST_ITEM_SECONDS = 10.0
 
 
 class Waiting:
-    """Of one run. For the thread of the event loop."""
+    """Of one run of a job of this name. For the thread of the event loop."""
 
-    __slots__ = ("_ended", "_found", "_inside", "_task")
+    __slots__ = ("_ended", "_found", "_inside", "_job", "_task")
 
-    def __init__(self) -> None:
+    def __init__(self, job: str = "") -> None:
+        self._job = job
         self._task: asyncio.Task[Any] | None = None
         self._inside = self._found = self._ended = False
 
     async def lots(
         self, enumerator: Enumerator, *, ends: bool = True
     ) -> AsyncGenerator[Iterable[tuple[Any, Any]], None]:
-        """What the enumerator gives, in lots that can be walked without waiting: one pair each, or all if it is plain.
+        """What the enumerator gives, in lots that are walked without waiting: a pair, or all behind the first.
 
         ``ends``: the wait for a pair may be ended.
 
         Raises:
             Interrupted: it was.
+            ConfigurationError: the first pair is none.
         """
         if not isinstance(enumerator, AsyncIterable):
             plain = iter(enumerator)
             try:
-                yield plain
+                for pair in plain:
+                    check_first(self._job, pair)
+                    yield (pair,)
+                    del pair  # it may be large, and this waits until the walk ends
+                    yield plain
+                    break
             finally:
                 closed(plain)
             return
@@ -46,7 +54,10 @@ class Waiting:
         try:
             self._inside = True
             async for pair in pairs:
-                self._inside, self._found = False, True
+                self._inside = False
+                if not self._found:
+                    check_first(self._job, pair)
+                    self._found = True
                 yield (pair,)
                 self._inside = True
         except asyncio.CancelledError:

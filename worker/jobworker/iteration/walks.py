@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from jobworker.iteration.enumerators.walking import closed
 from jobworker.iteration.items import AsyncWork, Work
 from jobworker.iteration.job import IteratingJob
+from jobworker.iteration.pairs import check_first
 from jobworker.jobs.context import Interruption
 
 E = TypeVar("E")
@@ -60,26 +61,36 @@ class Walk(Generic[E]):
         try:
             if interruption.requested and (end := look()) is not None:
                 return end
-            for item, cursor in pairs:
-                at.busy = True
-                if work is not None:
-                    work(item, cursor)
-                elif number == 1:
-                    each(item, first)
-                elif not number:
-                    each(item)
-                else:
-                    each(item, *args)
-                done += 1
-                progress.processed = done
-                at.done = cursor, done
-                at.busy = False
-                if (at.look or interruption.requested) and (end := look()) is not None:
-                    return end
+            for lot in self._lots(pairs):
+                for item, cursor in lot:
+                    at.busy = True
+                    if work is not None:
+                        work(item, cursor)
+                    elif number == 1:
+                        each(item, first)
+                    elif not number:
+                        each(item)
+                    else:
+                        each(item, *args)
+                    done += 1
+                    progress.processed = done
+                    at.done = cursor, done
+                    at.busy = False
+                    if (at.look or interruption.requested) and (end := look()) is not None:
+                        return end
             return self._done
         finally:
             at.busy = False
             closed(pairs)
+
+    def _lots(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[Iterable[tuple[Any, Any]]]:
+        """The first pair, checked, and all others as they come: so nothing is asked of each of them."""
+        for pair in pairs:
+            check_first(type(self._job).__name__, pair)
+            yield (pair,)
+            del pair  # it may be large, and this waits until the walk ends
+            yield pairs
+            return
 
     async def on_loop(
         self,
