@@ -90,6 +90,9 @@ class Tracking:
                 watched.lost()  # what happened without a connection is not known
             await self._read(connection)
         finally:
+            # RACE somebody asks while it goes back to the pool, where another may have it by then: that one would read
+            # the answer as its own. Forgotten first.
+            self._close()
             # Never to be used for anything else: Redis would go on telling it of keys.
             await connection.disconnect(nowait=True)
             await pool.release(connection)
