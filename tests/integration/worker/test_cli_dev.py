@@ -228,6 +228,14 @@ def test_worker_without_queues_named_takes_those_of_its_jobs(
     wait_until_sync(lambda: (folder / "welcomed").exists() and (folder / "reported").exists(), SECONDS, worker.log)
 
 
+@pytest.mark.parametrize("program", ["run", "dev"])
+def test_queues_of_several_options_are_all_taken(start: Start, redis_server: RedisServer, program: str) -> None:
+    worker = start(program, "shop:app", "-q", "mails,5", "-q", "reports", "--redis", redis_server.url)
+    worker.until('queues="mails,5 reports,1"')
+    variable = start("run", "shop:app", "--redis", redis_server.url, JOBWORKER_QUEUES="reports,2 mails")
+    variable.until('queues="reports,2 mails,1"')
+
+
 def test_worker_says_which_jobs_its_queues_leave_lying(start: Start, redis_server: RedisServer) -> None:
     worker = start("run", "shop:app", "-q", "mails,5", JOBWORKER_REDIS_URL=redis_server.url)
     worker.until("ready:")

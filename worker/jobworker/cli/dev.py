@@ -22,7 +22,7 @@ from jobworker.app import App
 from jobworker.cli.children import ends_with_this_process
 from jobworker.cli.enqueue import parse_arguments, push
 from jobworker.cli.loading import load
-from jobworker.cli.options import redis_is_away, redis_options
+from jobworker.cli.options import all_queues, redis_is_away, redis_options
 from jobworker.cli.scratch_redis import ScratchRedis, find_server
 from jobworker.cli.sources import MOST_FILES, Sources
 from jobworker.client.connection import DEFAULT_URL, without_password
@@ -41,7 +41,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "-e", "--enqueue", "first", multiple=True, metavar="'NAME [ARGS_JSON]'",
     help="A job to begin with, as `welcome [7]`; may be given several times.",
 )  # fmt: skip
-@click.option("-q", "--queues", default=None, help="As of `run`; by default the queues that the jobs name.")
+@click.option(
+    "-q", "--queues", multiple=True, callback=all_queues, help="As of `run`; by default the queues that the jobs name."
+)
 @click.option(
     "-c", "--concurrency", type=click.IntRange(1, 1000), default=10, help="How many jobs run at the same time."
 )

@@ -132,3 +132,8 @@ def confirm(what: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{what}? Nobody can be asked here; say --yes")
     click.confirm(f"{what}?", abort=True, err=True)
+
+
+def all_queues(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Queues of several ``-q`` as of one, as Sidekiq's command line takes them; None where there is none."""
+    return " ".join(values) if values else None

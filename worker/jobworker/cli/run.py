@@ -13,7 +13,7 @@ import click
 
 from jobworker.app import App
 from jobworker.cli.loading import load
-from jobworker.cli.options import redis_options
+from jobworker.cli.options import all_queues, redis_options
 from jobworker.errors import ConfigurationError
 from jobworker.protocol.queue_patterns import takes
 from jobworker.protocol.records import WorkerId
@@ -28,8 +28,8 @@ log = logging.getLogger("jobworker.worker")
 @click.command()
 @click.argument("target", metavar="MODULE:APP")
 @click.option(
-    "-q", "--queues", envvar="JOBWORKER_QUEUES", default=None,
-    help="'critical,5 default,1': names and weights; 'mail_* !mail_bulk': by pattern. "
+    "-q", "--queues", envvar="JOBWORKER_QUEUES", multiple=True, callback=all_queues,
+    help="'critical,5 default,1': names and weights; 'mail_* !mail_bulk': by pattern. May repeat. "
     "By default the queues that the jobs of the application name.",
 )  # fmt: skip
 @click.option(
