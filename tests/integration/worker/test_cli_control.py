@@ -9,9 +9,8 @@ from typing import Any
 import orjson
 import pytest
 import redis
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from jobworker.cli.main import cli
 from jobworker.protocol.keys import Keys
 from tests.redis_server import RedisServer
 
@@ -31,18 +30,6 @@ def database(redis_server: RedisServer) -> Iterator[redis.Redis]:
         record: dict[Any, Any] = {"epoch": "e", "beat": time.time(), "queues": "imports,2", "iterating": '["Import"]'}
         client.hset(KEYS.record("pod-1"), mapping=record)
         yield client
-
-
-@pytest.fixture
-def jobworker(redis_server: RedisServer, database: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Jobworker:
-    monkeypatch.setenv("JOBWORKER_REDIS_URL", redis_server.url)
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        done = CliRunner().invoke(cli, arguments)
-        assert done.exit_code == code, f"{done.output}\n{done.exception!r}"
-        return done
-
-    return run
 
 
 def payload(jid: str = JID, job_class: str = "Import") -> bytes:
